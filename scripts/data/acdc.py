@@ -1,0 +1,161 @@
+"""The ACDC challenge's layout: a folder a patient with ``Info.cfg``, ED and ES frames, their labels, maybe the cine.
+
+Bernard et al., "Deep learning techniques for automatic MRI cardiac multi-structures segmentation and diagnosis",
+IEEE TMI 2018. Files: ``patientXXX/patientXXX_frameYY.nii.gz``, ``..._frameYY_gt.nii.gz``, ``patientXXX_4d.nii.gz``.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.data.split import PatientSplit, cut_labeled, random_split, read_split
+from scripts.errors import InputError
+
+CLASS_NAMES = ("background", "right ventricle cavity", "left ventricle myocardium", "left ventricle cavity")
+DUPLICATES = (("patient074", "patient076"),)
+"""Patients with bit-identical images (and different labels): they stay on one side of a split."""
+
+HELD_OUT_FOLDER = "testing"
+REMEDY = (
+    "ACDC is had, after registration, from https://humanheart-project.creatis.insa-lyon.fr/database/ "
+    "(unpack it and give its folder as --dataset_dir). To see the bundle work without any download, run the demo: "
+    "python -m monai.bundle run training --config_file \"['configs/train.json','configs/demo.json']\""
+)
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One patient's files; ``frames`` maps the frame number to its image."""
+
+    name: str
+    folder: Path
+    info: dict[str, str]
+    frames: dict[int, Path]
+    cine: Path | None
+
+    def phase(self, frame: int) -> str:
+        """ "ED" for the frame that ``Info.cfg`` calls so, else "ES"."""
+        return "ED" if str(frame) == self.info.get("ED", "1") else "ES"
+
+    def label(self, frame: int) -> Path:
+        image = self.frames[frame]
+        stem, _, suffix = image.name.partition(".")
+        return image.with_name(f"{stem}_gt.{suffix}")
+
+
+def find_patients(dataset_dir: str | Path | None) -> dict[str, Patient]:
+    """Find ``patientXXX`` folders in ``dataset_dir`` and one level below, by name, without opening an image.
+
+    Raises:
+        InputError: no such folder, not readable, or no patient in it.
+    """
+    if not dataset_dir:
+        raise InputError(f"no dataset_dir was given, and this run is defined on ACDC. {REMEDY}")
+    root = Path(dataset_dir)
+    try:
+        folders = sorted(p for pattern in ("patient*", "*/patient*") for p in root.glob(pattern) if p.is_dir())
+        exists = root.is_dir()
+    except OSError as error:
+        raise InputError(f"dataset_dir {root} cannot be read: {error}. {REMEDY}") from error
+    if not exists:
+        raise InputError(f"dataset_dir {root} is not a folder. {REMEDY}")
+    patients = [_read_patient(folder) for folder in folders if re.fullmatch(r"patient\d{3,}", folder.name)]
+    found = {patient.name: patient for patient in patients if patient.frames}
+    if not found:
+        raise InputError(
+            f"dataset_dir {root} holds no ACDC patient: looked for patientXXX/patientXXX_frameYY.nii.gz there and one "
+            f"folder below. {REMEDY}"
+        )
+    if len(found) < sum(bool(patient.frames) for patient in patients):
+        raise InputError(f"dataset_dir {root} holds a patient twice, in two folders: give only one copy of ACDC.")
+    return found
+
+
+def data_list(
+    dataset_dir: str | Path | None,
+    split: str | Path | None = None,
+    labeled_fraction: float | None = None,
+    labeled_patients: int | None = None,
+    validation_fraction: float = 0.25,
+    seed: int = 0,
+    unlabeled_cine: bool = False,
+) -> dict:
+    """MONAI data list of ACDC with sections ``labeled``, ``unlabeled``, ``validation``, ``test``.
+
+    Args:
+        dataset_dir: the folder of ACDC; paths in the list are relative to it.
+        split: a JSON file with patients (as ``scripts/data/splits/acdc_ssl4mis.json``) or with a written data list;
+            None draws ``validation_fraction`` of the patients outside ``testing`` for validation.
+        labeled_fraction, labeled_patients: how many of the training patients are labelled, in the split's order, so
+            that a smaller choice lies inside a larger one; None of both keeps the file's own choice.
+        validation_fraction: of a drawn split, in (0, 1).
+        seed: of a drawn split.
+        unlabeled_cine: take every phase of ``patientXXX_4d`` of unlabelled patients, not ED and ES only.
+
+    Raises:
+        InputError: as ``find_patients``; for a split that is inconsistent or names absent training or validation
+            patients; for a fraction or number out of range.
+    """
+    patients = find_patients(dataset_dir)
+    if split is None:
+        names = [name for name, patient in patients.items() if patient.folder.parent.name != HELD_OUT_FOLDER]
+        chosen = random_split(names, validation_fraction, seed, together=DUPLICATES)
+    else:
+        chosen = read_split(split)
+    chosen = cut_labeled(chosen, labeled_fraction, labeled_patients)
+    _check_present(chosen, patients, dataset_dir)
+    root = Path(dataset_dir or "")
+    sections = {
+        "labeled": [item for name in chosen.labeled for item in _frames(patients[name], root, labels=True)],
+        "unlabeled": [item for name in chosen.unlabeled for item in _unlabeled(patients[name], root, unlabeled_cine)],
+        "validation": [item for name in chosen.validation for item in _frames(patients[name], root, labels=True)],
+        "test": [item for n in chosen.test if n in patients for item in _frames(patients[n], root, labels=True)],
+    }
+    return {
+        "name": "ACDC",
+        "description": chosen.description,
+        "licence": "CC BY-NC-SA 4.0",
+        "labels": {str(value): name for value, name in enumerate(CLASS_NAMES)},
+        "patients": chosen.sections(),
+        **sections,
+    }
+
+
+def _read_patient(folder: Path) -> Patient:
+    info_file = folder / "Info.cfg"
+    lines = info_file.read_text().splitlines() if info_file.is_file() else []
+    info = dict(re.split(r"\s*:\s*", line.strip(), maxsplit=1) for line in lines if ":" in line)
+    frames, cine = {}, None
+    for path in sorted(folder.iterdir()):
+        if match := re.fullmatch(rf"{folder.name}_frame(\d+)\.nii(\.gz)?", path.name):
+            frames[int(match.group(1))] = path
+        elif re.fullmatch(rf"{folder.name}_4d\.nii(\.gz)?", path.name):
+            cine = path
+    return Patient(folder.name, folder, info, frames, cine)
+
+
+def _frames(patient: Patient, root: Path, labels: bool) -> list[dict]:
+    items = []
+    for frame, image in patient.frames.items():
+        item = {"image": image.relative_to(root).as_posix(), "patient": patient.name, "phase": patient.phase(frame)}
+        if labels:
+            item["label"] = patient.label(frame).relative_to(root).as_posix()
+        items.append(item)
+    return items
+
+
+def _unlabeled(patient: Patient, root: Path, cine: bool) -> list[dict]:
+    if cine and patient.cine is not None:
+        return [{"image": patient.cine.relative_to(root).as_posix(), "patient": patient.name, "phase": "all"}]
+    return _frames(patient, root, labels=False)
+
+
+def _check_present(split: PatientSplit, patients: dict[str, Patient], dataset_dir: str | Path | None) -> None:
+    needed = (*split.labeled, *split.unlabeled, *split.validation)
+    absent = sorted(set(needed) - set(patients))
+    if absent:
+        raise InputError(
+            f"the split names {len(absent)} training or validation patients that {dataset_dir} does not hold: "
+            f"{', '.join(absent[:10])}{' ...' if len(absent) > 10 else ''}. Give the folder of the whole data set, or "
+            "another --split."
+        )

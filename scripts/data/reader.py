@@ -1,0 +1,50 @@
+"""Volumes in any format that SimpleITK reads, for MONAI's ``LoadImage``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+from monai.config import PathLike
+from monai.data.image_reader import ImageReader
+from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+
+
+class SimpleITKReader(ImageReader):
+    """Read MetaImage, NRRD, Analyze, ... as arrays (x, y, z[, t]) with a RAS affine. NIfTI is left to nibabel."""
+
+    def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
+        return not any(str(name).lower().endswith(NIFTI_SUFFIXES) for name in ensure_tuple(filename))
+
+    def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> SimpleITK.Image:
+        (path,) = ensure_tuple(data)
+        return SimpleITK.ReadImage(str(Path(path)), **kwargs)
+
+    def get_data(self, img: SimpleITK.Image) -> tuple[np.ndarray, dict]:
+        array = SimpleITK.GetArrayFromImage(img)
+        if img.GetNumberOfComponentsPerPixel() > 1:
+            array = np.moveaxis(array, -1, 0)
+        array = array.T
+        affine = ras_affine(img)
+        channel_dim: int | float = float("nan") if array.ndim == min(img.GetDimension(), 3) else -1
+        meta = {
+            MetaKeys.AFFINE: affine,
+            MetaKeys.ORIGINAL_AFFINE: affine.copy(),
+            MetaKeys.SPACE: SpaceKeys.RAS,
+            MetaKeys.SPATIAL_SHAPE: np.asarray(array.shape[:3]),
+            MetaKeys.ORIGINAL_CHANNEL_DIM: channel_dim,
+        }
+        return array, meta
+
+
+def ras_affine(image: SimpleITK.Image) -> np.ndarray:
+    """Voxel index to RAS millimetres, (4, 4): SimpleITK counts in LPS."""
+    dimension = min(image.GetDimension(), 3)
+    direction = np.asarray(image.GetDirection()).reshape(image.GetDimension(), -1)[:dimension, :dimension]
+    affine = np.eye(4)
+    affine[:dimension, :dimension] = direction * np.asarray(image.GetSpacing()[:dimension])
+    affine[:dimension, 3] = image.GetOrigin()[:dimension]
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine

@@ -1,0 +1,148 @@
+"""Slices of many volumes, preprocessed once and kept as plain tensors."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from scripts.errors import InputError, input_error_in
+
+logger = logging.getLogger(__name__)
+
+
+class SliceDataset(Dataset):
+    """All slices of ``data``, on one device, as tensors without metadata.
+
+    Args:
+        data: items with paths ``image`` and maybe ``label`` (relative to ``base_dir``) and any description.
+        transform: item of paths to ``image`` (C, H, W[, slices]) and maybe ``label`` (1, H, W[, slices]); for an item
+            whose ``phase`` is "all", the channels are phases, each a source of slices.
+        base_dir: what relative paths start from.
+        device: where the tensors live; the accelerator spares each step a copy.
+        cache_dir: keep the preprocessed tensors here, under a key of the files (size and time) and of ``cache_key``.
+        cache_key: what else the tensors depend on (the grid, the number of classes).
+        name: for messages.
+
+    Attributes:
+        images: (N, C, H, W) float32. labels: (N, H, W) uint8, or None if no item has one.
+        cases: (N,) int64, the item that a slice is of. files: the image file of each item.
+
+    Raises:
+        InputError: a file that cannot be read or used, by name; some items with and some without a label.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        transform: Callable[[dict], dict],
+        base_dir: str | Path = "",
+        device: torch.device | str = "cpu",
+        cache_dir: str | Path | None = None,
+        cache_key: Any = None,
+        name: str = "slices",
+    ) -> None:
+        self.data = [_absolute(item, Path(base_dir)) for item in data]
+        self.transform = transform
+        self.name = name
+        self.files = [str(item["image"]) for item in self.data]
+        with_label = sum("label" in item for item in self.data)
+        if with_label not in (0, len(self.data)):
+            raise InputError(f"{with_label} of {len(self.data)} {name} items have a label: expected all or none.")
+        tensors = self._load(Path(cache_dir), cache_key) if cache_dir else self._preprocess()
+        self.images: Tensor = tensors["images"].to(device)
+        self.labels: Tensor | None = tensors["labels"].to(device) if with_label else None
+        self.cases: Tensor = tensors["cases"]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """One slice: ``image`` (C, H, W) float32, ``case`` int64 scalar and, if labelled, ``label`` (H, W) int64."""
+        item = {"image": self.images[index], "case": self.cases[index]}
+        return item if self.labels is None else item | {"label": self.labels[index].long()}
+
+    def names(self, indices: Iterable[int]) -> list[str]:
+        """The files that slices are of."""
+        return [self.files[int(self.cases[index])] for index in indices]
+
+    def _preprocess(self) -> dict[str, Tensor]:
+        if not self.data:
+            return {"images": torch.empty(0, 1, 1, 1), "labels": torch.empty(0), "cases": torch.empty(0).long()}
+        images, labels, cases = [], [], []
+        for case, item in enumerate(track(self.data, description=f"Reading {self.name}", transient=True)):
+            image, label = self._slices(item)
+            images.append(image)
+            cases += [case] * len(image)
+            if label is not None:
+                labels.append(label)
+        sizes = {tuple(image.shape[1:]) for image in images}
+        if len(sizes) > 1:
+            raise InputError(f"{self.name} have slices of different sizes {sorted(sizes)}: the transform must make them one.")
+        empty = torch.empty(0)
+        return {
+            "images": torch.cat(images),
+            "labels": torch.cat(labels) if labels else empty,
+            "cases": torch.tensor(cases),
+        }
+
+    def _slices(self, item: dict) -> tuple[Tensor, Tensor | None]:
+        """Preprocess one item to (n, C, H, W) and (n, H, W)."""
+        try:
+            done = self.transform(dict(item))
+        except Exception as error:
+            known = input_error_in(error)
+            if known is not None:
+                raise known from error
+            raise InputError(
+                f"{item['image']} (or its label) cannot be read: {_root_cause(error)}. Check that the file is complete and "
+                "of a format that nibabel or SimpleITK reads, then convert or copy it again."
+            ) from error
+        image = torch.as_tensor(done["image"]).as_subclass(Tensor)
+        if item.get("phase") == "all":
+            image = image.movedim(0, -1).flatten(-2).unsqueeze(0)
+        label = torch.as_tensor(done["label"]).as_subclass(Tensor)[0] if "label" in done else None
+        if image.ndim == 3:
+            return image.unsqueeze(0).contiguous(), None if label is None else label.unsqueeze(0)
+        return image.movedim(-1, 0).contiguous(), None if label is None else label.movedim(-1, 0).contiguous()
+
+    def _load(self, cache_dir: Path, cache_key: Any) -> dict[str, Tensor]:
+        path = cache_dir / f"{_fingerprint(self.data, cache_key)}.pt"
+        if path.is_file():
+            logger.info("%s: %s", self.name, path)
+            return torch.load(path, weights_only=True)
+        tensors = self._preprocess()
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        torch.save(tensors, partial)
+        partial.replace(path)
+        return tensors
+
+
+def _absolute(item: Mapping[str, Any], base_dir: Path) -> dict[str, Any]:
+    paths = {key: str(base_dir / item[key]) for key in ("image", "label") if key in item}
+    missing = [path for path in paths.values() if not Path(path).is_file()]
+    if missing:
+        raise InputError(f"the data list names {missing[0]}, which is not there: check dataset_dir, or the list.")
+    return dict(item) | paths
+
+
+def _fingerprint(data: Sequence[Mapping[str, Any]], cache_key: Any) -> str:
+    """Hash of the files' names, sizes and times and of the key: a changed file or setting is another cache."""
+    paths = [item[key] for item in data for key in ("image", "label") if key in item]
+    stats = [(path, os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in paths]
+    phases = [item.get("phase") for item in data]
+    return hashlib.sha256(json.dumps([stats, phases, cache_key], default=str).encode()).hexdigest()[:24]
+
+
+def _root_cause(error: BaseException) -> str:
+    while error.__cause__ is not None or error.__context__ is not None:
+        error = error.__cause__ or error.__context__ or error
+    return " ".join(str(error).split())[:300] or type(error).__name__

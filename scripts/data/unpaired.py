@@ -1,0 +1,96 @@
+"""Batches of labelled slices and, beside them, of unlabelled ones that they are not paired with."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+
+from scripts.data.slices import SliceDataset
+from scripts.errors import InputError
+
+
+class ShuffledStream:
+    """An endless sequence of the numbers 0 to n - 1: pass after pass, each a permutation of its own.
+
+    What stands at a position depends on (n, seed, position) alone, so a run can go on anywhere.
+    """
+
+    def __init__(self, n: int, *seed: int) -> None:
+        self.n = n
+        self.seed = seed
+        self._pass = lru_cache(maxsize=2)(self._permutation)
+
+    def take(self, start: int, count: int) -> list[int]:
+        """The numbers at positions ``start`` to ``start + count - 1``."""
+        return [int(self._pass(position // self.n)[position % self.n]) for position in range(start, start + count)]
+
+    def _permutation(self, number: int) -> np.ndarray:
+        return np.random.default_rng([*self.seed, number]).permutation(self.n)
+
+
+class UnpairedBatches:
+    """Endless batches, each ``batch_size`` labelled and as many unlabelled slices, each stream shuffled by itself.
+
+    An epoch is ``(all training slices) // batch_size`` batches, whatever is labelled, so that every method and
+    fraction gets the same number of updates; ``len`` tells it. Iterating starts at ``position``, a number of batches,
+    and goes on for ever: batch i is the same however the run came there.
+
+    Args:
+        labeled: slices with labels.
+        unlabeled: slices without; None or empty only if no term needs them.
+        batch_size: slices of each kind.
+        seed: of the order.
+        unlabeled_needed: whether the objective reads unlabelled images.
+
+    Raises:
+        InputError: no labelled slice; no unlabelled one though needed; fewer slices than one batch.
+    """
+
+    def __init__(
+        self,
+        labeled: SliceDataset,
+        unlabeled: SliceDataset | None,
+        batch_size: int = 5,
+        seed: int = 0,
+        unlabeled_needed: bool = True,
+    ) -> None:
+        if len(labeled) == 0 or labeled.labels is None:
+            raise InputError("no labelled case: the data list's section 'labeled' is empty or its items have no label.")
+        count = len(unlabeled) if unlabeled is not None else 0
+        if unlabeled_needed and count == 0:
+            raise InputError(
+                "no unlabelled case, and the method learns from unlabelled images: choose a smaller labeled_fraction or "
+                "labeled_patients, add unlabelled cases, or train supervised only (all unsupervised weights 0)."
+            )
+        if len(labeled) + count < batch_size:
+            raise InputError(f"{len(labeled) + count} training slices are less than one batch of {batch_size}.")
+        self.labeled = labeled
+        self.unlabeled = unlabeled if unlabeled_needed else None
+        self.batch_size = batch_size
+        self.epoch_length = (len(labeled) + count) // batch_size
+        self.position = 0
+        self._labeled_order = ShuffledStream(len(labeled), seed, 0)
+        self._unlabeled_order = ShuffledStream(max(count, 1), seed, 1)
+
+    def __len__(self) -> int:
+        return self.epoch_length
+
+    def __iter__(self) -> Iterator[dict]:
+        position = self.position
+        while True:
+            yield self.batch(position)
+            position += 1
+
+    def batch(self, position: int) -> dict:
+        """Batch number ``position``: ``image`` (B, C, H, W) float32, ``label`` (B, H, W) int64, ``unlabeled_image``
+        (B, C, H, W) float32 if needed, and ``files``, the names of both."""
+        start = position * self.batch_size
+        indices = self._labeled_order.take(start, self.batch_size)
+        assert self.labeled.labels is not None
+        batch = {"image": self.labeled.images[indices], "label": self.labeled.labels[indices].long()}
+        files = self.labeled.names(indices)
+        if self.unlabeled is not None:
+            indices = self._unlabeled_order.take(start, self.batch_size)
+            batch["unlabeled_image"] = self.unlabeled.images[indices]
+            files += self.unlabeled.names(indices)
+        return batch | {"files": files}

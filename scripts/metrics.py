@@ -1,0 +1,101 @@
+"""Scores from confusion matrices: of a whole data set, of one case, in the paper's and the standard variant."""
+
+from collections.abc import Sequence
+
+import torch
+from ignite.engine import Engine
+from ignite.exceptions import NotComputableError
+from ignite.metrics import Metric, MetricsLambda
+from torch import Tensor
+
+VOID = 255
+
+
+def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Tensor:
+    """Count pixels by true class (rows) and predicted class (columns).
+
+    Args:
+        prediction: int64 of any shape, in [0, num_classes).
+        label: int64 of the same shape, in [0, num_classes); 255 = void, not counted.
+
+    Returns:
+        (num_classes, num_classes) int64.
+    """
+    known = label != VOID
+    pairs = label[known] * num_classes + prediction[known]
+    return torch.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def iou(confusion: Tensor) -> Tensor:
+    """Intersection over union per class, (K,) float64; NaN for a class in neither truth nor prediction."""
+    matrix = confusion.double()
+    union = matrix.sum(0) + matrix.sum(1) - matrix.diag()
+    return matrix.diag() / union.where(union > 0, torch.nan)
+
+
+def dice(confusion: Tensor) -> Tensor:
+    """Dice coefficient per class, (K,) float64; NaN for a class in neither truth nor prediction."""
+    matrix = confusion.double()
+    total = matrix.sum(0) + matrix.sum(1)
+    return 2 * matrix.diag() / total.where(total > 0, torch.nan)
+
+
+def mean_iou(confusion: Tensor, foreground_only: bool = False) -> float:
+    """Mean of ``iou`` over the classes that occur; without class 0 if ``foreground_only``."""
+    return float(iou(confusion)[int(foreground_only) :].nanmean())
+
+
+class CaseConfusion(Metric):
+    """One confusion matrix a case, (cases, K, K) int64, from batches of slices.
+
+    Reads ``pred`` (B, K, H, W) logits and ``label`` (B, H, W) of ``engine.state.output`` and ``case`` (B,) of
+    ``engine.state.batch``.
+    """
+
+    def __init__(self, num_classes: int, device: torch.device | str = "cpu") -> None:
+        self.num_classes = num_classes
+        super().__init__(device=device)
+
+    def reset(self) -> None:
+        self._matrices: dict[int, Tensor] = {}
+
+    def iteration_completed(self, engine: Engine) -> None:
+        output = engine.state.output
+        self.update((output["pred"], output["label"], engine.state.batch["case"]))
+
+    def update(self, output: Sequence[Tensor]) -> None:
+        logits, label, cases = output
+        prediction = logits.argmax(1)
+        for case in cases.unique().tolist():
+            chosen = cases == case
+            matrix = confusion_matrix(prediction[chosen], label[chosen].long(), self.num_classes).cpu()
+            self._matrices[case] = self._matrices.get(case, 0) + matrix
+
+    def compute(self) -> Tensor:
+        if not self._matrices:
+            raise NotComputableError("no validation slice was seen: the data list's validation section is empty.")
+        return torch.stack([self._matrices[case] for case in sorted(self._matrices)])
+
+
+def validation_metrics(class_names: Sequence[str], device: torch.device | str = "cpu") -> dict[str, MetricsLambda]:
+    """Metrics of a validation epoch on the networks' grid; the first is what the best model is chosen by.
+
+    Returns:
+        ``foreground_miou`` and ``miou`` (data-set-level, without and with class 0), ``mean_dice`` (mean over cases and
+        foreground classes) and ``iou_<class>``.
+    """
+    confusion = CaseConfusion(len(class_names), device)
+
+    def per_class(index: int) -> MetricsLambda:
+        return MetricsLambda(lambda matrices: float(iou(matrices.sum(0))[index]), confusion)
+
+    metrics = {
+        "foreground_miou": MetricsLambda(lambda matrices: mean_iou(matrices.sum(0), foreground_only=True), confusion),
+        "miou": MetricsLambda(lambda matrices: mean_iou(matrices.sum(0)), confusion),
+        "mean_dice": MetricsLambda(_mean_case_dice, confusion),
+    }
+    return metrics | {f"iou_{name.replace(' ', '_')}": per_class(index) for index, name in enumerate(class_names)}
+
+
+def _mean_case_dice(matrices: Tensor) -> float:
+    return float(torch.stack([dice(matrix)[1:] for matrix in matrices]).nanmean())

@@ -1,0 +1,115 @@
+"""A model describes itself: ``model.pt`` holds weights, ``model.json`` beside it everything needed to use them."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from scripts.configuration import build
+from scripts.data.preprocessing import SliceGrid
+from scripts.errors import InputError
+from scripts.files import save_tensors, write_json
+
+NORMALIZATION = "(x - mean) / (max - min) per channel and slice"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What ``model.json`` says.
+
+    Args:
+        network_def: ``_target_`` and arguments of the segmentor; it returns logits (B, K, H, W).
+        class_names: of label values 0 to K - 1.
+        spacing, size: in-plane grid, mm and pixels.
+        data_list_sha256: of the run's data list.
+        trained_on, licence: data set and the licence of models made from it.
+        bundle_version: of ``metadata.json``.
+        scores: validation metrics of these weights, with the epoch.
+        normalization: of the input, in words.
+    """
+
+    network_def: dict
+    class_names: tuple[str, ...]
+    spacing: tuple[float, float]
+    size: tuple[int, int]
+    data_list_sha256: str
+    trained_on: str
+    licence: str
+    bundle_version: str
+    scores: dict[str, float] = field(default_factory=dict)
+    normalization: str = NORMALIZATION
+
+    @property
+    def grid(self) -> SliceGrid:
+        return SliceGrid(tuple(self.spacing), tuple(self.size))
+
+    def save(self, path: str | Path, network: nn.Module, scores: Mapping[str, float]) -> None:
+        """Write weights (CPU tensors) to ``path`` and the card, with ``scores``, beside it."""
+        weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+        save_tensors(path, weights)
+        write_json(card_path(path), asdict(self) | {"scores": dict(scores)})
+
+
+def card_path(model: str | Path) -> Path:
+    """``model.json`` beside ``model.pt``."""
+    return Path(model).with_suffix(".json")
+
+
+def read_card(model: str | Path) -> ModelCard:
+    """Read the card beside ``model``.
+
+    Raises:
+        InputError: no such file, or not a card.
+    """
+    path = card_path(model)
+    try:
+        return ModelCard(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} is not a model card ({error}): a model is two files side by side, {Path(model).name} and "
+            f"{path.name}, both written by training."
+        ) from error
+
+
+def load_model(model: str | Path) -> tuple[nn.Module, ModelCard]:
+    """Build the segmentor that ``model`` and its card describe, in evaluation mode, on the CPU.
+
+    Raises:
+        InputError: a file is missing or broken, or the weights do not fit the card, with the difference named.
+    """
+    card = read_card(model)
+    network = build(card.network_def)
+    try:
+        weights = torch.load(model, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"{model} cannot be read as weights ({error}): copy or train it again.") from error
+    load_weights(network, weights, str(model))
+    return network.eval(), card
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Any], source: str) -> None:
+    """Load ``weights`` into ``network``.
+
+    Raises:
+        InputError: names or shapes differ; the first differences are named.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    different = [name for name in sorted(expected | found) if expected.get(name) != found.get(name)]
+    if different:
+        shown = "; ".join(f"{name}: network {expected.get(name)}, file {found.get(name)}" for name in different[:3])
+        raise InputError(
+            f"{source} holds another architecture than the network: {len(different)} of {len(expected)} entries differ "
+            f"({shown}). Use the model card that was written with it, or the network_def that it was trained with."
+        )
+    network.load_state_dict(weights)
+
+
+def sha256(content: Any) -> str:
+    """Hash of plain JSON content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,86 @@
+"""The generator of both directions: CycleGAN's ResNet with nine residual blocks (Mondal et al., section 4.2)."""
+
+import torch
+from torch import Tensor, nn
+
+from scripts.networks.initialization import initialize_normal
+
+DOWNSAMPLING_FACTOR = 4
+ACTIVATIONS = {"none": nn.Identity, "tanh": nn.Tanh}
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 reflection-padded convolutions with instance norm, added to the input. (B, C, H, W) to the same shape."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *_convolution_block(channels, channels, kernel_size=3),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3),
+            nn.InstanceNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class ResNetGenerator(nn.Module):
+    """Image-to-image ResNet: 7x7 ends, two stride-2 convolutions, residual blocks, two transposed convolutions.
+
+    Instance norm without learned scale or running statistics, so a batch is the sum of its images and images of
+    several sources may share one pass. As the segmentor G_IS it returns logits (``activation="none"``; softmax is
+    part of the objective), as the image generator G_SI an image in [-1, 1] (``activation="tanh"``).
+
+    Args:
+        in_channels: channels of the input (image channels for G_IS, classes for G_SI).
+        out_channels: channels of the output (classes for G_IS, image channels for G_SI).
+        filters: width of the first layer; 64 in the paper.
+        blocks: number of residual blocks; 9 in the paper.
+        activation: "none" or "tanh".
+
+    Raises:
+        ValueError: for an unknown activation, and in ``forward`` for H or W that 4 does not divide.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, filters: int = 64, blocks: int = 9, activation: str = "none"
+    ) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}, got {activation!r}.")
+        layers: list[nn.Module] = [*_convolution_block(in_channels, filters, kernel_size=7)]
+        for width in (filters, 2 * filters):
+            layers += [
+                nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+                nn.InstanceNorm2d(2 * width),
+                nn.ReLU(inplace=True),
+            ]
+        layers += [ResidualBlock(4 * filters) for _ in range(blocks)]
+        for width in (4 * filters, 2 * filters):
+            layers += [
+                nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1),
+                nn.InstanceNorm2d(width // 2),
+                nn.ReLU(inplace=True),
+            ]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(filters, out_channels, 7), ACTIVATIONS[activation]()]
+        self.layers = nn.Sequential(*layers)
+        initialize_normal(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate ``x`` (B, in_channels, H, W) float to (B, out_channels, H, W); H and W are multiples of 4."""
+        if x.shape[-2] % DOWNSAMPLING_FACTOR or x.shape[-1] % DOWNSAMPLING_FACTOR:
+            raise ValueError(
+                f"the generator needs H and W divisible by {DOWNSAMPLING_FACTOR}, got {tuple(x.shape[-2:])}: "
+                "wrap it in scripts.networks.padding.PadToMultiple, which pads and crops back."
+            )
+        return self.layers(x)
+
+
+def _convolution_block(in_channels: int, out_channels: int, kernel_size: int) -> list[nn.Module]:
+    return [
+        nn.ReflectionPad2d(kernel_size // 2),
+        nn.Conv2d(in_channels, out_channels, kernel_size),
+        nn.InstanceNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    ]
