@@ -72,7 +72,9 @@ def build(definition: dict) -> Any:
     target = str(definition.get("_target_", ""))
     allowed = ("scripts.networks.", "monai.networks.")
     if "." in target and not target.startswith(allowed):
-        raise InputError(f"the model card asks for {target!r}: only networks of {' and '.join(allowed)} are built from it.")
+        raise InputError(
+            f"the model card asks for {target!r}: only networks of {' and '.join(allowed)} are built from it."
+        )
     return ConfigParser({"network_def": definition}).get_parsed_content("network_def")
 
 

@@ -66,7 +66,9 @@ class SliceGrid:
                 ResizeWithPadOrCropd(spatial_size=(*self.size, -1), **volumes),
                 Lambdad(keys="image", func=normalize_slices),
                 EnsureTyped(
-                    keys=keys, allow_missing_keys=True, dtype=[{"image": torch.float32}.get(k, torch.uint8) for k in keys]
+                    keys=keys,
+                    allow_missing_keys=True,
+                    dtype=[{"image": torch.float32}.get(k, torch.uint8) for k in keys],
                 ),
             ],
             # Lazy resampling would merge spacing and crop, but the check between reading and them must see voxels.

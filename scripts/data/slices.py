@@ -85,7 +85,9 @@ class SliceDataset(Dataset):
                 labels.append(label)
         sizes = {tuple(image.shape[1:]) for image in images}
         if len(sizes) > 1:
-            raise InputError(f"{self.name} have slices of different sizes {sorted(sizes)}: the transform must make them one.")
+            raise InputError(
+                f"{self.name} have slices of different sizes {sorted(sizes)}: the transform must make them one."
+            )
         empty = torch.empty(0)
         return {
             "images": torch.cat(images),

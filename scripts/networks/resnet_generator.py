@@ -1,6 +1,5 @@
 """The generator of both directions: CycleGAN's ResNet with nine residual blocks (Mondal et al., section 4.2)."""
 
-import torch
 from torch import Tensor, nn
 
 from scripts.networks.initialization import initialize_normal

@@ -95,7 +95,9 @@ class TrainingState:
             prefix = f"{name}."
             weights = {k.removeprefix(prefix): v for k, v in state["networks"].items() if k.startswith(prefix)}
             getattr(engine.objective, name).load_state_dict(weights)
-        for optimizer, saved in zip((engine.optimizer, engine.discriminator_optimizer), state["optimizers"], strict=True):
+        for optimizer, saved in zip(
+            (engine.optimizer, engine.discriminator_optimizer), state["optimizers"], strict=True
+        ):
             optimizer.load_state_dict(saved)
         for scheduler, saved in zip(engine.schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
@@ -113,17 +115,23 @@ class TrainingState:
         engine.data_loader.position = engine.state.iteration
         _set_random_state(state["random"])
         del self._loaded
-        logger.info("Resumed from %s after epoch %d, iteration %d", self.path, engine.state.epoch, engine.state.iteration)
+        logger.info(
+            "Resumed from %s after epoch %d, iteration %d", self.path, engine.state.epoch, engine.state.iteration
+        )
 
     def _read(self) -> dict:
         if not self.path.is_file():
-            raise InputError(f"--resume true, but there is no {self.path}: start without --resume, or give its --ckpt_dir.")
+            raise InputError(
+                f"--resume true, but there is no {self.path}: start without --resume, or give its --ckpt_dir."
+            )
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
             here = _flat(self.fingerprint)
             there = _flat(state["fingerprint"])
         except Exception as error:
-            raise InputError(f"{self.path} cannot be read as a training state ({error}): start without --resume.") from error
+            raise InputError(
+                f"{self.path} cannot be read as a training state ({error}): start without --resume."
+            ) from error
         different = [key for key in sorted(here | there) if here.get(key) != there.get(key)]
         if different:
             shown = "; ".join(f"{k}: {_short(there.get(k))} then, {_short(here.get(k))} now" for k in different[:5])
