@@ -1,6 +1,7 @@
 """Errors that a user can act on."""
 
 import sys
+from collections.abc import Iterator
 from types import TracebackType
 
 
@@ -11,11 +12,22 @@ class InputError(ValueError):
 
 def input_error_in(error: BaseException | None) -> InputError | None:
     """The ``InputError`` among ``error`` and its causes, since MONAI wraps what a config's components raise."""
-    while error is not None:
-        if isinstance(error, InputError):
-            return error
+    return next((e for e in _chain(error) if isinstance(e, InputError)), None)
+
+
+def root_cause(error: BaseException) -> str:
+    """What the first of a chain of errors says, on one line of at most 300 characters."""
+    *_, first = _chain(error)
+    return " ".join(str(first).split())[:300].rstrip(" .") or type(first).__name__
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """``error``, what caused it, what caused that, each once."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        yield error
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return None
 
 
 def print_input_errors_plainly() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,19 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(partial)
-        with open(partial, "rb") as file:
+        with open(partial, "r+b") as file:
             os.fsync(file.fileno())
         partial.replace(path)
     except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
+        # torch.save covers the reason with an error of its own.
+        reason = error.__context__ if isinstance(error.__context__, OSError) else error
         raise InputError(
-            f"{path} could not be written: {error}. What was there before is intact; free some space or give another "
-            "folder, then resume with --resume true."
+            f"{path} could not be written: {reason}. What was there before is intact; free some space or give another "
+            "folder, then start again (a training run that has saved its state goes on with --resume true)."
         ) from error
+    finally:
+        with suppress(OSError):  # no partial, or no such folder
+            partial.unlink()
     return path
 
 
@@ -40,4 +45,11 @@ def write_json(path: str | Path, content: Any) -> Path:
 
 def save_tensors(path: str | Path, content: Any) -> Path:
     """Save tensors and plain containers, to be read with ``weights_only=True``."""
-    return write_atomically(path, lambda p: torch.save(content, p))
+
+    def write(partial: Path) -> None:
+        with partial.open(
+            "wb"
+        ) as file:  # torch.save says what is wrong with the disk only if it writes to an open file
+            torch.save(content, file)
+
+    return write_atomically(path, write)

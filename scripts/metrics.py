@@ -8,7 +8,7 @@ from ignite.exceptions import NotComputableError
 from ignite.metrics import Metric, MetricsLambda
 from torch import Tensor
 
-VOID = 255
+from scripts.labels import VOID
 
 
 def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Tensor:

@@ -10,6 +10,7 @@ from monai.transforms import KeepLargestConnectedComponent, MapTransform
 from torch import Tensor, nn
 
 from scripts.data.preprocessing import ToNativeGrid
+from scripts.errors import InputError
 from scripts.training.precision import Precision
 
 
@@ -59,6 +60,9 @@ class NativeLabelsd(MapTransform):
     Args:
         num_classes: K.
         largest_component: keep only the largest connected component of each class, over the slices of a phase.
+
+    Raises:
+        InputError: if the network does not give K classes.
     """
 
     def __init__(self, num_classes: int, largest_component: bool = True, keys: str = "pred") -> None:
@@ -72,12 +76,21 @@ class NativeLabelsd(MapTransform):
         image = data["image"]
         affine = torch.as_tensor(image.meta["original_affine"])
         shape = [int(n) for n in image.meta["spatial_shape"]][:3]
-        phases = [
-            self._labels(probabilities, image, affine, shape)
-            for key in self.key_iterator(dict(data))
-            for probabilities in data[key].as_subclass(Tensor).split(self.num_classes)
-        ]
-        return dict(data) | {"pred": MetaTensor(torch.cat(phases), affine=affine, meta=image.meta)}
+        meta = {key: value for key, value in image.meta.items() if key != "affine"}
+        labels = {}
+        for key in self.key_iterator(dict(data)):
+            self._check_classes(len(data[key]) / len(image))
+            volumes = data[key].as_subclass(Tensor).split(self.num_classes)
+            phases = [self._labels(volume, image, affine, shape) for volume in volumes]
+            labels[key] = MetaTensor(torch.cat(phases), affine=affine, meta=meta)
+        return dict(data) | labels
+
+    def _check_classes(self, given: float) -> None:
+        if given != self.num_classes:
+            raise InputError(
+                f"the network gives {given:g} classes where the model card names {self.num_classes}: give the model card "
+                "that was written with the weights, or correct its class_names or network_def."
+            )
 
     def _labels(self, probabilities: Tensor, image: MetaTensor, affine: Tensor, shape: list[int]) -> Tensor:
         labels = self.to_native(probabilities, image, affine, shape).argmax(0, keepdim=True)

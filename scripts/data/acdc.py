@@ -4,8 +4,9 @@ Bernard et al., "Deep learning techniques for automatic MRI cardiac multi-struct
 IEEE TMI 2018. Files: ``patientXXX/patientXXX_frameYY.nii.gz``, ``..._frameYY_gt.nii.gz``, ``patientXXX_4d.nii.gz``.
 """
 
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scripts.data.split import PatientSplit, cut_labeled, random_split, read_split
@@ -18,7 +19,7 @@ DUPLICATES = (("patient074", "patient076"),)
 HELD_OUT_FOLDER = "testing"
 REMEDY = (
     "ACDC is had, after registration, from https://humanheart-project.creatis.insa-lyon.fr/database/ "
-    "(unpack it and give its folder as --dataset_dir). To see the bundle work without any download, run the demo: "
+    "(unpack it and give the folder that holds training as --dataset_dir). To see the bundle work without any download, run the demo: "
     "python -m monai.bundle run training --config_file \"['configs/train.json','configs/demo.json']\""
 )
 
@@ -34,8 +35,8 @@ class Patient:
     cine: Path | None
 
     def phase(self, frame: int) -> str:
-        """ "ED" for the frame that ``Info.cfg`` calls so, else "ES"."""
-        return "ED" if str(frame) == self.info.get("ED", "1") else "ES"
+        """ "ED" for the frame that ``Info.cfg`` calls so (without it, the first), else "ES"."""
+        return "ED" if str(frame) == self.info.get("ED", str(min(self.frames))) else "ES"
 
     def label(self, frame: int) -> Path:
         image = self.frames[frame]
@@ -47,27 +48,35 @@ def find_patients(dataset_dir: str | Path | None) -> dict[str, Patient]:
     """Find ``patientXXX`` folders in ``dataset_dir`` and one level below, by name, without opening an image.
 
     Raises:
-        InputError: no such folder, not readable, or no patient in it.
+        InputError: no such folder, not readable, no patient in it, or a patient twice.
     """
     if not dataset_dir:
         raise InputError(f"no dataset_dir was given, and this run is defined on ACDC. {REMEDY}")
     root = Path(dataset_dir)
-    try:
-        folders = sorted(p for pattern in ("patient*", "*/patient*") for p in root.glob(pattern) if p.is_dir())
-        exists = root.is_dir()
-    except OSError as error:
-        raise InputError(f"dataset_dir {root} cannot be read: {error}. {REMEDY}") from error
-    if not exists:
+    if not root.is_dir():
         raise InputError(f"dataset_dir {root} is not a folder. {REMEDY}")
-    patients = [_read_patient(folder) for folder in folders if re.fullmatch(r"patient\d{3,}", folder.name)]
-    found = {patient.name: patient for patient in patients if patient.frames}
+    try:
+        os.listdir(root)  # glob passes in silence over what it may not read
+        folders = sorted(p for pattern in ("patient*", "*/patient*") for p in root.glob(pattern) if p.is_dir())
+        patients = [_read_patient(folder) for folder in folders if re.fullmatch(r"patient\d{3,}", folder.name)]
+    except OSError as error:
+        raise InputError(
+            f"dataset_dir {root} cannot be read: {error}. Change the permissions of it and of all in it. {REMEDY}"
+        ) from error
+    found: dict[str, Patient] = {}
+    for patient in patients:
+        if patient.frames and patient.name in found:
+            raise InputError(
+                f"dataset_dir {root} holds {patient.name} twice, in {found[patient.name].folder} and in "
+                f"{patient.folder}: give a folder with one copy of ACDC."
+            )
+        if patient.frames:
+            found[patient.name] = patient
     if not found:
         raise InputError(
-            f"dataset_dir {root} holds no ACDC patient: looked for patientXXX/patientXXX_frameYY.nii.gz there and one "
-            f"folder below. {REMEDY}"
+            f"dataset_dir {root} holds no ACDC patient: looked for patientXXX/patientXXX_frameYY.nii.gz (or .nii) there "
+            f"and in the readable folders just below. {REMEDY}"
         )
-    if len(found) < sum(bool(patient.frames) for patient in patients):
-        raise InputError(f"dataset_dir {root} holds a patient twice, in two folders: give only one copy of ACDC.")
     return found
 
 
@@ -84,8 +93,10 @@ def data_list(
 
     Args:
         dataset_dir: the folder of ACDC; paths in the list are relative to it.
-        split: a JSON file with patients (as ``scripts/data/splits/acdc_ssl4mis.json``) or with a written data list;
-            None draws ``validation_fraction`` of the patients outside ``testing`` for validation.
+        split: a JSON file with patients (as ``scripts/data/splits/acdc_ssl4mis.json``) or with a written data list, or
+            a text file of the training patients in the order in which they are labelled; if it names no validation
+            patients, all others found outside ``testing`` are. None draws ``validation_fraction`` of the patients
+            outside ``testing`` for validation.
         labeled_fraction, labeled_patients: how many of the training patients are labelled, in the split's order, so
             that a smaller choice lies inside a larger one; None of both keeps the file's own choice.
         validation_fraction: of a drawn split, in (0, 1).
@@ -93,17 +104,18 @@ def data_list(
         unlabeled_cine: take every phase of ``patientXXX_4d`` of unlabelled patients, not ED and ES only.
 
     Raises:
-        InputError: as ``find_patients``; for a split that is inconsistent or names absent training or validation
-            patients; for a fraction or number out of range.
+        InputError: as ``find_patients``; for a split that is inconsistent, parts patients of identical images, names
+            absent training or validation patients, or leaves none for validation; for a fraction or number out of range.
     """
     patients = find_patients(dataset_dir)
+    names = [name for name, patient in patients.items() if patient.folder.parent.name != HELD_OUT_FOLDER]
     if split is None:
-        names = [name for name, patient in patients.items() if patient.folder.parent.name != HELD_OUT_FOLDER]
         chosen = random_split(names, validation_fraction, seed, together=DUPLICATES)
     else:
-        chosen = read_split(split)
+        chosen = _validated_on_the_rest(read_split(split), names)
     chosen = cut_labeled(chosen, labeled_fraction, labeled_patients)
     _check_present(chosen, patients, dataset_dir)
+    _check_duplicates(chosen)
     root = Path(dataset_dir or "")
     sections = {
         "labeled": [item for name in chosen.labeled for item in _frames(patients[name], root, labels=True)],
@@ -123,7 +135,7 @@ def data_list(
 
 def _read_patient(folder: Path) -> Patient:
     info_file = folder / "Info.cfg"
-    lines = info_file.read_text().splitlines() if info_file.is_file() else []
+    lines = info_file.read_text("utf-8", "replace").splitlines() if info_file.is_file() else []
     info = dict(re.split(r"\s*:\s*", line.strip(), maxsplit=1) for line in lines if ":" in line)
     frames, cine = {}, None
     for path in sorted(folder.iterdir()):
@@ -148,6 +160,31 @@ def _unlabeled(patient: Patient, root: Path, cine: bool) -> list[dict]:
     if cine and patient.cine is not None:
         return [{"image": patient.cine.relative_to(root).as_posix(), "patient": patient.name, "phase": "all"}]
     return _frames(patient, root, labels=False)
+
+
+def _validated_on_the_rest(split: PatientSplit, names: list[str]) -> PatientSplit:
+    """``split``, with those of ``names`` that it does not mention for validation if it has no validation patients."""
+    if split.validation:
+        return split
+    mentioned = {*split.labeled, *split.unlabeled, *split.test}
+    rest = tuple(name for name in names if name not in mentioned)
+    if not rest:
+        raise InputError(
+            f"the split ({split.description}) has no validation patients, and every patient found is in it: the best model "
+            "is chosen on validation patients, so add a section 'validation', or take some patients out."
+        )
+    description = f"{split.description}, the {len(rest)} others for validation"
+    return replace(split, validation=rest, description=description)
+
+
+def _check_duplicates(split: PatientSplit) -> None:
+    training, held_out = {*split.labeled, *split.unlabeled}, {*split.validation, *split.test}
+    for group in DUPLICATES:
+        if training & set(group) and held_out & set(group):
+            raise InputError(
+                f"the split parts {' and '.join(group)}, whose images in ACDC are bit-identical: one is for training, the "
+                "other held out. Put them on one side."
+            )
 
 
 def _check_present(split: PatientSplit, patients: dict[str, Patient], dataset_dir: str | Path | None) -> None:

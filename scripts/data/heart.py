@@ -90,7 +90,11 @@ class HeartShape:
     infarct_endo: float = 0.0
     infarct_epi: float = 0.0
 
-    def boundaries(self, angle: FloatArray, z: FloatArray | float) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def boundaries(
+        self,
+        angle: FloatArray,
+        z: FloatArray | float,
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Distance in mm from the axis: endocardium, epicardium, inner face of the RV free wall.
 
         ``angle`` (rad) and ``z`` (mm) broadcast. Where a structure is absent its curve falls together with
@@ -98,12 +102,12 @@ class HeartShape:
         """
         oval = 1.0 + self.oval * np.cos(2.0 * (angle - self.oval_angle))
         infarct = _bump(angle, self.infarct_angle, 3.0)
-        endo = self.endo_radius * _ellipsoid(z, self.lv_base, self.endo_apex) * oval
-        endo = endo * (1.0 + self.infarct_endo * infarct)
-        endo = endo * (1.0 - self.septal_thickening * _bump(angle, 0.0, 2.0))
-        epi = self.epi_radius * _ellipsoid(z, self.lv_base, self.epi_apex) * oval
-        epi = epi * (1.0 + self.infarct_epi * infarct)
-        epi = np.maximum(epi * (1.0 - self.septal_flattening * _bump(angle, 0.0, 1.5)), endo)
+        shared = oval * (1.0 - self.septal_flattening * _bump(angle, 0.0, 1.5))
+        thick_septum = 1.0 - self.septal_thickening * _bump(angle, 0.0, 2.0)
+        endo = self.endo_radius * _ellipsoid(z, self.lv_base, self.endo_apex) * shared
+        endo = endo * thick_septum * (1.0 + self.infarct_endo * infarct)
+        epi = self.epi_radius * _ellipsoid(z, self.lv_base, self.epi_apex) * shared
+        epi = np.maximum(epi * (1.0 + self.infarct_epi * infarct), endo)
         return endo, epi, epi + self._rv_thickness(angle, z)
 
     def _rv_thickness(self, angle: FloatArray, z: FloatArray | float) -> FloatArray:
@@ -145,9 +149,11 @@ class HeartShape:
         With ``akinetic_from`` the infarcted sector stays where that shape has it, endocardium and epicardium.
         """
         shape = self
-        for _ in range(14):
+        wall_and_cavity = volumes_ml["lv"] + volumes_ml["myocardium"]
+        for _ in range(20):
             now = shape.volumes_ml()
-            wall_and_cavity = volumes_ml["lv"] + volumes_ml["myocardium"]
+            if all(abs(now[name] / wanted - 1.0) < 1e-4 for name, wanted in volumes_ml.items()):
+                break
             shape = replace(
                 shape,
                 endo_radius=shape.endo_radius * (volumes_ml["lv"] / now["lv"]) ** 0.5,
@@ -174,7 +180,14 @@ class HeartShape:
         radius, bins = _polar(x, y)
         return np.stack([self._plane(x, y, radius, bins, float(level)) for level in z])
 
-    def _plane(self, x: FloatArray, y: FloatArray, radius: FloatArray, bins: NDArray[np.intp], z: float) -> PartArray:
+    def _plane(
+        self,
+        x: FloatArray,
+        y: FloatArray,
+        radius: FloatArray,
+        bins: NDArray[np.intp],
+        z: float,
+    ) -> PartArray:
         lift = self.tilt * y
         endo, epi, rv = (curve.astype(np.float32) for curve in self.boundaries(_ANGLES, z))
         wall = rv + np.clip(0.6 * (rv - epi), 0.0, 2.6)
@@ -203,7 +216,13 @@ class HeartShape:
         exists = np.clip((wall - 1.0) / 4.0, 0.0, 1.0)
         return wall + exists * (0.4 + near_base * (5.0 * groove + 2.0 * _bump(_ANGLES, 1.2, 2.0)))
 
-    def _trabeculae(self, endo: FloatArray, epi: FloatArray, rv: FloatArray, z: float) -> tuple[FloatArray, FloatArray]:
+    def _trabeculae(
+        self,
+        endo: FloatArray,
+        epi: FloatArray,
+        rv: FloatArray,
+        z: float,
+    ) -> tuple[FloatArray, FloatArray]:
         """Inner edges of the trabeculated layers of both ventricles: coarser towards the apex."""
         along = float(np.clip((z - self.lv_base) / (self.endo_apex - self.lv_base), 0.0, 1.0))
         ripple = np.cos(12.0 * _ANGLES + 0.31 * z) * np.cos(7.0 * _ANGLES - 0.23 * z)
@@ -293,7 +312,11 @@ class Stack:
 
 
 def draw_heart(
-    rng: np.random.Generator, ranges: GroupRanges, size: float, slices: int | None, infarct: bool
+    rng: np.random.Generator,
+    ranges: GroupRanges,
+    size: float,
+    slices: int | None,
+    infarct: bool,
 ) -> tuple[HeartShape, HeartShape, Stack]:
     """Draw a heart at end-diastole and end-systole, and the stack of slices planned on it.
 
@@ -301,7 +324,8 @@ def draw_heart(
     The valve planes descend by whole half-slices, so that the slices tile the ventricles in both phases: a
     basal slice is ventricle, or half of it is, and counting voxels finds the volume.
     """
-    draw = {name: float(rng.uniform(*getattr(ranges, name))) for name in (f.name for f in fields(GroupRanges))}
+    names = [field.name for field in fields(GroupRanges)]
+    draw = {name: float(rng.uniform(*getattr(ranges, name))) for name in names}
     volumes = {"lv": draw["lv_ml"], "myocardium": draw["myocardium_ml"], "rv": draw["rv_ml"]}
     volumes = {name: value * size for name, value in volumes.items()}
     length = draw["elongation"] * (1000.0 * volumes["lv"]) ** (1.0 / 3.0)
@@ -317,7 +341,7 @@ def draw_heart(
         rv_apex=length * float(rng.uniform(0.88, 0.97)),
         rv_width=25.0,
         rv_span=draw["rv_span"],
-        tilt=float(rng.choice([-1.0, 1.0]) * rng.uniform(0.07, 0.12)),
+        tilt=float(rng.choice([-1.0, 1.0]) * rng.uniform(0.06, 0.1)),
         oval=float(rng.uniform(0.0, 0.06)),
         oval_angle=float(rng.uniform(0.0, np.pi)),
         septal_thickening=draw["septal_thickening"],
@@ -407,7 +431,14 @@ class Thorax:
         radius, bins = _polar(x - self.centre[0], y - self.centre[1])
         return np.stack([self._plane(x, y, radius, bins, float(level)) for level in z])
 
-    def _plane(self, x: FloatArray, y: FloatArray, radius: FloatArray, bins: NDArray[np.intp], z: float) -> PartArray:
+    def _plane(
+        self,
+        x: FloatArray,
+        y: FloatArray,
+        radius: FloatArray,
+        bins: NDArray[np.intp],
+        z: float,
+    ) -> PartArray:
         level = float(np.clip(z / self.length, -0.3, 1.3))
         skin, fat = self._outline(level)
         inner = skin - fat - self.muscle
@@ -504,7 +535,14 @@ def _draw_organs(rng: np.random.Generator, floor: float) -> tuple[Ellipse, ...]:
     )
 
 
-def _stamp(parts: PartArray, x: FloatArray, y: FloatArray, z: float, ellipse: Ellipse, only_on: Part | None) -> None:
+def _stamp(
+    parts: PartArray,
+    x: FloatArray,
+    y: FloatArray,
+    z: float,
+    ellipse: Ellipse,
+    only_on: Part | None,
+) -> None:
     """Paint an ellipse into ``parts``, over everything inside the body or only over one part.
 
     ``x`` and ``y`` must be a regular grid (it may be rotated): only a window around the ellipse is looked at.

@@ -1,17 +1,17 @@
 """From a stack of slices as acquired to the grid that the networks see, and back."""
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from monai.data import MetaTensor
-from monai.data.image_reader import NibabelReader
 from monai.transforms import (
     Compose,
     EnsureChannelFirstd,
     EnsureTyped,
     Lambdad,
-    LoadImaged,
     MapTransform,
     ResizeWithPadOrCropd,
     Spacingd,
@@ -20,10 +20,11 @@ from monai.transforms import (
 )
 from torch import Tensor
 
-from scripts.data.reader import SimpleITKReader
+from scripts.data.reader import LoadVolumed
 from scripts.errors import InputError
+from scripts.labels import VOID
 
-VOID = 255
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,20 @@ class SliceGrid:
     """In-plane grid of the networks: spacing in mm, size in pixels; slices stay as acquired, never reoriented.
 
     192 x 192 at 1.5 mm is a field of view of 288 mm, which holds every labelled voxel of ACDC.
+
+    Raises:
+        InputError: not two positive numbers each, or a size that is not whole.
     """
 
     spacing: tuple[float, float] = (1.5, 1.5)
     size: tuple[int, int] = (192, 192)
 
     def __post_init__(self) -> None:
-        for name, values in (("spacing", self.spacing), ("size", self.size)):
-            if len(values) != 2 or not all(value > 0 for value in values):
-                raise InputError(f"the grid's {name} must be two positive numbers, got {values!r}.")
+        for name, kind, words in (("spacing", int | float, "numbers (mm)"), ("size", int, "whole numbers (pixels)")):
+            values = getattr(self, name)
+            pair = isinstance(values, Sequence) and len(values) == 2
+            if not pair or not all(isinstance(value, kind) and value > 0 for value in values):
+                raise InputError(f"the grid's {name} must be two positive {words}, got {values!r}.")
             object.__setattr__(self, name, tuple(values))
 
     def preprocessing(self, keys: Sequence[str] = ("image",), num_classes: int = 4, min_slices: int = 2) -> Compose:
@@ -54,11 +60,11 @@ class SliceGrid:
             A transform of a dict of paths to ``image`` (C or phases, H, W, slices) float32 and ``label``
             (1, H, W, slices) uint8, both MetaTensor.
         """
-        volumes = {"keys": keys, "allow_missing_keys": True}
+        volumes: dict[str, Any] = {"keys": keys, "allow_missing_keys": True}
         modes = [{"image": "bilinear"}.get(key, "nearest") for key in keys]
         return Compose(
             [
-                LoadImaged(reader=[SimpleITKReader(), NibabelReader()], **volumes),
+                LoadVolumed(keys),
                 EnsureChannelFirstd(**volumes),
                 CheckVolumed(keys, num_classes=num_classes, min_slices=min_slices),
                 Lambdad(keys="image", func=shift_to_zero),
@@ -80,8 +86,9 @@ class CheckVolumed(MapTransform):
     """Refuse what cannot be trained or predicted on, naming the file.
 
     Raises:
-        InputError: not 3-D (a stack of slices); fewer than ``min_slices`` slices; NaN or infinite voxels; a constant
-            image; a label of another shape than the image; a label value outside the classes.
+        InputError: not 3-D (a stack of slices); fewer than ``min_slices`` slices; no voxel size; NaN or infinite
+            voxels; a constant image; a label of another shape or voxel size than the image; a label value outside the
+            classes.
     """
 
     def __init__(self, keys: Sequence[str], num_classes: int, min_slices: int = 2) -> None:
@@ -110,31 +117,63 @@ class CheckVolumed(MapTransform):
                 f"{file_of(volume)} has {volume.shape[-1]} slice(s), expected at least {self.min_slices}: a short-axis "
                 "stack covers the ventricles; check that the whole series was converted."
             )
+        size = _voxel_size(volume)
+        if not torch.isfinite(volume.affine).all() or not (size > 0).all():
+            raise InputError(
+                f"{file_of(volume)} has the voxel size {_triple(size)} mm, expected three positive numbers: repair the "
+                "file's header."
+            )
 
     def _check_intensities(self, image: MetaTensor) -> None:
         if not torch.isfinite(image).all():
             raise InputError(f"{file_of(image)} has NaN or infinite voxels: export the image again, or mask them.")
         if image.min() == image.max():
-            raise InputError(f"{file_of(image)} is constant ({float(image.min()):g} everywhere): it shows nothing.")
+            raise InputError(
+                f"{file_of(image)} is constant ({float(image.min()):g} everywhere): it shows nothing; export it "
+                "again, or take it out."
+            )
 
     def _check_label(self, image: MetaTensor, label: MetaTensor) -> None:
-        if label.shape[1:] != image.shape[1:]:
+        if label.shape[1:] != image.shape[1:] or len(label) != 1:
             raise InputError(
-                f"{file_of(label)} has shape {tuple(label.shape[1:])}, its image {tuple(image.shape[1:])}: a label must lie "
-                "on its image's grid."
+                f"{file_of(label)} has shape {_xyz(label)}, its image {file_of(image)} {_xyz(image)}: a label must lie on "
+                "its image's grid and be 3-D."
             )
-        values = torch.unique(label).tolist()
-        wrong = [value for value in values if value != VOID and value not in range(self.num_classes)]
+        # Voxels of image and label belong together by their indices, whatever the affines say of orientation.
+        if not torch.allclose(_voxel_size(label), _voxel_size(image), rtol=0.01):
+            raise InputError(
+                f"{file_of(label)} has the voxel size {_triple(_voxel_size(label))} mm, its image {file_of(image)} "
+                f"{_triple(_voxel_size(image))} mm: a label must lie on its image's grid; copy the image's header to it."
+            )
+        if not torch.allclose(label.affine, image.affine, atol=0.5):
+            logger.warning("%s lies elsewhere than its image by its affine: taken voxel by voxel.", file_of(label))
+        label.affine = image.affine.clone()
+        values = torch.unique(label.as_tensor()).tolist()
+        wrong = list(dict.fromkeys(f"{v:g}" for v in values if v != VOID and v not in range(self.num_classes)))
         if wrong:
             raise InputError(
-                f"{file_of(label)} has the label values {wrong[:8]}, expected 0 to {self.num_classes - 1} or {VOID} (void): "
-                "map the labels, or set num_classes."
+                f"{file_of(label)} has the label values {', '.join(wrong[:8])}, expected 0 to {self.num_classes - 1} or "
+                f"{VOID} (void): map the labels, or set num_classes."
             )
 
 
 def file_of(volume: Tensor) -> str:
     """The file that a MetaTensor was read from."""
     return str(getattr(volume, "meta", {}).get("filename_or_obj", "an image"))
+
+
+def _xyz(volume: Tensor) -> str:
+    """Shape of ``volume`` (C, x, y, z) as its file has it: the channels of a file come last."""
+    return " x ".join(str(n) for n in (*volume.shape[1:], *volume.shape[:1]) if n > 1)
+
+
+def _voxel_size(volume: MetaTensor) -> Tensor:
+    """Edges of a voxel in mm, (3,); MetaTensor's own ``pixdim`` has 1 for 0."""
+    return volume.affine[:3, :3].norm(dim=0)
+
+
+def _triple(values: Tensor) -> str:
+    return " x ".join(f"{float(value):.4g}" for value in values)
 
 
 def shift_to_zero(image: Tensor) -> Tensor:
@@ -150,12 +189,18 @@ def normalize_slices(image: Tensor) -> Tensor:
 
 
 class ToNativeGrid(Transform):
-    """Resample class probabilities from the networks' grid to the acquired one."""
+    """Resample class probabilities from the networks' grid to the acquired one.
+
+    More than a pixel beyond the networks' field of view all are 0, which arg-max takes for class 0, the background: to
+    repeat the border would draw stripes from whatever the field of view cuts.
+    """
 
     def __init__(self) -> None:
-        self.resample = SpatialResample(mode="bilinear", padding_mode="border", align_corners=False)
+        self.resample = SpatialResample(mode="bilinear", padding_mode="zeros", align_corners=False)
 
-    def __call__(self, probabilities: Tensor, source: MetaTensor, affine: Tensor, shape: Sequence[int]) -> Tensor:
+    def __call__(  # type: ignore[override]
+        self, probabilities: Tensor, source: MetaTensor, affine: Tensor, shape: Sequence[int]
+    ) -> Tensor:
         """Resample linearly; arg-max comes after.
 
         Args:
@@ -168,4 +213,4 @@ class ToNativeGrid(Transform):
             (K, x, y, slices) float.
         """
         on_grid = MetaTensor(probabilities, affine=source.affine)
-        return self.resample(on_grid, dst_affine=affine, spatial_size=tuple(shape)).as_tensor()
+        return self.resample(on_grid, dst_affine=affine, spatial_size=tuple(shape)).as_subclass(Tensor)

@@ -1,16 +1,48 @@
-"""Volumes in any format that SimpleITK reads, for MONAI's ``LoadImage``."""
+"""Volumes from files: NIfTI by nibabel, every other format that SimpleITK reads by SimpleITK."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK
 from monai.config import PathLike
-from monai.data.image_reader import ImageReader
+from monai.data.image_reader import ImageReader, NibabelReader
+from monai.transforms import LoadImage, MapTransform
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
+from scripts.errors import InputError, root_cause
+
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+
+
+class LoadVolumed(MapTransform):
+    """Load the file that each key names as a float32 MetaTensor (x, y, z[, t]); absent keys pass.
+
+    The suffix decides who reads. MONAI's ``LoadImaged`` would try all its readers on a broken file in turn, those for
+    photographs and arrays too, and report what the last one made of it.
+
+    Raises:
+        InputError: no such file, not complete, or of another format than its suffix says.
+    """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        super().__init__(keys, allow_missing_keys=True)
+        self.load = LoadImage()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict:
+        data = dict(data)
+        for key in self.key_iterator(data):
+            path = str(data[key])
+            nifti = path.lower().endswith(NIFTI_SUFFIXES)
+            try:
+                data[key] = self.load(path, reader=NibabelReader() if nifti else SimpleITKReader())
+            except Exception as error:  # readers raise whatever their C libraries and codecs do
+                raise InputError(
+                    f"{path} cannot be read: {root_cause(error)}. Expected a complete "
+                    f"{'NIfTI file' if nifti else 'image file of a format that SimpleITK reads'}: copy or convert it again."
+                ) from error
+        return data
 
 
 class SimpleITKReader(ImageReader):

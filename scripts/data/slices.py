@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,13 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from scripts.errors import InputError, input_error_in
+from scripts.errors import InputError, input_error_in, root_cause
+from scripts.files import save_tensors
 
 logger = logging.getLogger(__name__)
+
+CACHE_FORMAT = 1
+"""Goes up with every change of what preprocessing makes of the same files, so that old caches are left alone."""
 
 
 class SliceDataset(Dataset):
@@ -27,7 +32,8 @@ class SliceDataset(Dataset):
             whose ``phase`` is "all", the channels are phases, each a source of slices.
         base_dir: what relative paths start from.
         device: where the tensors live; the accelerator spares each step a copy.
-        cache_dir: keep the preprocessed tensors here, under a key of the files (size and time) and of ``cache_key``.
+        cache_dir: keep the preprocessed tensors here, under a key of the files (size and time) and of ``cache_key``. A
+            broken cache is made anew.
         cache_key: what else the tensors depend on (the grid, the number of classes).
         name: for messages.
 
@@ -36,7 +42,8 @@ class SliceDataset(Dataset):
         cases: (N,) int64, the item that a slice is of. files: the image file of each item.
 
     Raises:
-        InputError: a file that cannot be read or used, by name; some items with and some without a label.
+        InputError: a file that cannot be read or used, by name; some items with and some without a label; a cache that
+            cannot be written.
     """
 
     def __init__(
@@ -55,7 +62,11 @@ class SliceDataset(Dataset):
         self.files = [str(item["image"]) for item in self.data]
         with_label = sum("label" in item for item in self.data)
         if with_label not in (0, len(self.data)):
-            raise InputError(f"{with_label} of {len(self.data)} {name} items have a label: expected all or none.")
+            without = next(item["image"] for item in self.data if "label" not in item)
+            raise InputError(
+                f"{with_label} of {len(self.data)} {name} items have a label, {without} for one has none: expected all or "
+                "none. Add its label, or move it to the data list's section 'unlabeled'."
+            )
         tensors = self._load(Path(cache_dir), cache_key) if cache_dir else self._preprocess()
         self.images: Tensor = tensors["images"].to(device)
         self.labels: Tensor | None = tensors["labels"].to(device) if with_label else None
@@ -77,7 +88,8 @@ class SliceDataset(Dataset):
         if not self.data:
             return {"images": torch.empty(0, 1, 1, 1), "labels": torch.empty(0), "cases": torch.empty(0).long()}
         images, labels, cases = [], [], []
-        for case, item in enumerate(track(self.data, description=f"Reading {self.name}", transient=True)):
+        silent = not sys.stdout.isatty()
+        for case, item in enumerate(track(self.data, f"Reading {self.name}", transient=True, disable=silent)):
             image, label = self._slices(item)
             images.append(image)
             cases += [case] * len(image)
@@ -102,10 +114,10 @@ class SliceDataset(Dataset):
         except Exception as error:
             known = input_error_in(error)
             if known is not None:
-                raise known from error
+                raise InputError(str(known)) from error
             raise InputError(
-                f"{item['image']} (or its label) cannot be read: {_root_cause(error)}. Check that the file is complete and "
-                "of a format that nibabel or SimpleITK reads, then convert or copy it again."
+                f"{item['image']} (or its label) cannot be preprocessed: {root_cause(error)}. Check the file in a viewer, "
+                "and convert or copy it again."
             ) from error
         image = torch.as_tensor(done["image"]).as_subclass(Tensor)
         if item.get("phase") == "all":
@@ -118,17 +130,20 @@ class SliceDataset(Dataset):
     def _load(self, cache_dir: Path, cache_key: Any) -> dict[str, Tensor]:
         path = cache_dir / f"{_fingerprint(self.data, cache_key)}.pt"
         if path.is_file():
-            logger.info("%s: %s", self.name, path)
-            return torch.load(path, weights_only=True)
+            try:
+                tensors = torch.load(path, weights_only=True)
+                logger.info("%s: %d slices from %s", self.name, len(tensors["cases"]), path)
+                return tensors
+            except Exception as error:  # torch.load raises many kinds for a broken file
+                logger.warning("%s is broken (%s): preprocessing %s again.", path, root_cause(error), self.name)
         tensors = self._preprocess()
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        torch.save(tensors, partial)
-        partial.replace(path)
+        save_tensors(path, tensors)
         return tensors
 
 
 def _absolute(item: Mapping[str, Any], base_dir: Path) -> dict[str, Any]:
+    if "image" not in item:
+        raise InputError(f"the data list has an item without an image: {dict(item)}. Give every item a path 'image'.")
     paths = {key: str(base_dir / item[key]) for key in ("image", "label") if key in item}
     missing = [path for path in paths.values() if not Path(path).is_file()]
     if missing:
@@ -141,10 +156,5 @@ def _fingerprint(data: Sequence[Mapping[str, Any]], cache_key: Any) -> str:
     paths = [item[key] for item in data for key in ("image", "label") if key in item]
     stats = [(path, os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in paths]
     phases = [item.get("phase") for item in data]
-    return hashlib.sha256(json.dumps([stats, phases, cache_key], default=str).encode()).hexdigest()[:24]
-
-
-def _root_cause(error: BaseException) -> str:
-    while error.__cause__ is not None or error.__context__ is not None:
-        error = error.__cause__ or error.__context__ or error
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    content = [CACHE_FORMAT, stats, phases, cache_key]
+    return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:24]

@@ -52,14 +52,16 @@ def read_split(path: str | Path) -> PatientSplit:
     """
     path = Path(path)
     try:
-        text = path.read_text()
+        text = path.read_text("utf-8")
         content = json.loads(text) if path.suffix == ".json" else {"labeled": text.split()}
         lists = content.get("patients", content)
         sections = {section: tuple(_patients(lists.get(section, []))) for section in SECTIONS}
+        if not sections["labeled"] + sections["unlabeled"]:
+            raise ValueError("no training patients in it")
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
-            f"split file {path} cannot be used ({error!r}): expected JSON with the lists {', '.join(SECTIONS)} of "
-            "patient names, or a data list written by a run."
+            f"split file {path} cannot be used ({type(error).__name__}: {error}): expected JSON with the lists "
+            f"{', '.join(SECTIONS)} of patient names, a data list written by a run, or a text file of one patient a line."
         ) from error
     return PatientSplit(**sections, description=str(content.get("description", path.name)))
 
@@ -89,8 +91,11 @@ def random_split(
     for group in order:
         target = validation if len(validation) + len(group) <= wanted else training
         target.extend(group)
-    if not training:
-        raise InputError(f"{len(patients)} patients are too few to train and validate on: give at least two.")
+    if not training or not validation:
+        raise InputError(
+            f"{len(patients)} patients cannot be parted for training and validation at validation_fraction = "
+            f"{validation_fraction}: give more patients, or a fraction nearer to 0.25."
+        )
     description = f"drawn with seed {seed}: {len(training)} training, {len(validation)} validation patients"
     return PatientSplit(tuple(training), (), tuple(validation), description=description)
 
@@ -103,10 +108,10 @@ def cut_labeled(
     Args:
         split: its labelled and unlabelled patients, in this order, are the training patients.
         labeled_fraction: in (0, 1]; the number is rounded, and at least 1.
-        labeled_patients: at least 1; not together with a fraction.
+        labeled_patients: a whole number, at least 1; not together with a fraction.
 
     Raises:
-        InputError: both given, or out of range.
+        InputError: both given, out of range, or no number.
     """
     order = split.labeled + split.unlabeled
     if labeled_fraction is not None and labeled_patients is not None:
@@ -115,12 +120,15 @@ def cut_labeled(
             "them decides, set the other to null."
         )
     if labeled_fraction is not None:
-        if not 0 < labeled_fraction <= 1:
-            raise InputError(f"labeled_fraction must lie in (0, 1], got {labeled_fraction}: 0.1 is ten per cent.")
+        if not isinstance(labeled_fraction, int | float) or not 0 < labeled_fraction <= 1:
+            raise InputError(f"labeled_fraction must lie in (0, 1], got {labeled_fraction!r}: 0.1 is ten per cent.")
         count = max(1, round(labeled_fraction * len(order)))
     elif labeled_patients is not None:
-        if not 1 <= labeled_patients <= len(order):
-            raise InputError(f"labeled_patients must lie in 1 to {len(order)}, got {labeled_patients}.")
+        if not isinstance(labeled_patients, int) or not 1 <= labeled_patients <= len(order):
+            raise InputError(
+                f"labeled_patients must be a whole number in 1 to {len(order)}, the training patients, got "
+                f"{labeled_patients!r}."
+            )
         count = labeled_patients
     else:
         return split
@@ -128,6 +136,8 @@ def cut_labeled(
 
 
 def _patients(entries: Sequence) -> list[str]:
+    if not isinstance(entries, list):
+        raise TypeError(f"expected a list, got {entries!r}")
     names = [entry if isinstance(entry, str) else entry["patient"] for entry in entries]
     # A data list has an item a frame; a list of names that repeats one is an error and stays so.
     return names if all(isinstance(entry, str) for entry in entries) else list(dict.fromkeys(names))

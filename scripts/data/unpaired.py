@@ -1,12 +1,29 @@
 """Batches of labelled slices and, beside them, of unlabelled ones that they are not paired with."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
+from torch import Tensor
 
-from scripts.data.slices import SliceDataset
 from scripts.errors import InputError
+
+
+class Slices(Protocol):
+    """What batches are drawn from, such as ``scripts.data.slices.SliceDataset``.
+
+    ``images`` (N, C, H, W) float32; ``labels`` (N, H, W), any integer type, or None.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+
+    def __len__(self) -> int: ...
+
+    def names(self, indices: Iterable[int]) -> list[str]:
+        """The files that slices are of."""
+        ...
 
 
 class ShuffledStream:
@@ -48,22 +65,28 @@ class UnpairedBatches:
 
     def __init__(
         self,
-        labeled: SliceDataset,
-        unlabeled: SliceDataset | None,
+        labeled: Slices,
+        unlabeled: Slices | None,
         batch_size: int = 5,
         seed: int = 0,
         unlabeled_needed: bool = True,
     ) -> None:
         if len(labeled) == 0 or labeled.labels is None:
-            raise InputError("no labelled case: the data list's section 'labeled' is empty or its items have no label.")
+            raise InputError(
+                "no labelled case: the data list's section 'labeled' is empty or its items have no label. Give another split, "
+                "or a larger labeled_fraction or labeled_patients."
+            )
         count = len(unlabeled) if unlabeled is not None else 0
         if unlabeled_needed and count == 0:
             raise InputError(
                 "no unlabelled case, and the method learns from unlabelled images: choose a smaller labeled_fraction or "
                 "labeled_patients, add unlabelled cases, or train supervised only (all unsupervised weights 0)."
             )
-        if len(labeled) + count < batch_size:
-            raise InputError(f"{len(labeled) + count} training slices are less than one batch of {batch_size}.")
+        if not 1 <= batch_size <= len(labeled) + count:
+            raise InputError(
+                f"{len(labeled) + count} training slices do not make one batch of {batch_size}: give more training "
+                "patients or a batch_size from 1 to that number."
+            )
         self.labeled = labeled
         self.unlabeled = unlabeled if unlabeled_needed else None
         self.batch_size = batch_size

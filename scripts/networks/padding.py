@@ -7,7 +7,8 @@ from torch import Tensor, nn
 class PadToMultiple(nn.Module):
     """Pad the input at the bottom and right to a multiple, run the network, crop its output back.
 
-    Kept outside the networks: padding inside one breaks ``torch.export`` with dynamic shapes.
+    At least two multiples: padding by reflection and instance norm need two pixels where the network is coarsest. Kept
+    outside the networks: padding inside one breaks ``torch.export`` with dynamic shapes.
 
     Args:
         network: (B, C, H', W') to (B, K, H', W') for H' and W' divisible by ``multiple``.
@@ -22,7 +23,10 @@ class PadToMultiple(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the network to ``x`` (B, C, H, W) of any H and W; the output has the same H and W."""
         height, width = x.shape[-2:]
-        bottom, right = -height % self.multiple, -width % self.multiple
+        bottom, right = self._missing(height), self._missing(width)
         if bottom or right:
             x = F.pad(x, (0, right, 0, bottom), mode="replicate")
         return self.network(x)[..., :height, :width]
+
+    def _missing(self, size: int) -> int:
+        return max(-size % self.multiple, 2 * self.multiple - size)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from scripts.networks.initialization import initialize_normal
 
 DOWNSAMPLING_FACTOR = 4
+SMALLEST_SIZE = 2 * DOWNSAMPLING_FACTOR  # reflection needs two pixels where the network is coarsest
 ACTIVATIONS = {"none": nn.Identity, "tanh": nn.Tanh}
 
 
@@ -39,7 +40,7 @@ class ResNetGenerator(nn.Module):
         activation: "none" or "tanh".
 
     Raises:
-        ValueError: for an unknown activation, and in ``forward`` for H or W that 4 does not divide.
+        ValueError: for an unknown activation, and in ``forward`` for H or W that 4 does not divide or that is below 8.
     """
 
     def __init__(
@@ -67,11 +68,11 @@ class ResNetGenerator(nn.Module):
         initialize_normal(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Translate ``x`` (B, in_channels, H, W) float to (B, out_channels, H, W); H and W are multiples of 4."""
-        if x.shape[-2] % DOWNSAMPLING_FACTOR or x.shape[-1] % DOWNSAMPLING_FACTOR:
+        """Translate ``x`` (B, in_channels, H, W) float to (B, out_channels, H, W); H and W are multiples of 4, from 8 on."""
+        if any(size % DOWNSAMPLING_FACTOR or size < SMALLEST_SIZE for size in x.shape[-2:]):
             raise ValueError(
-                f"the generator needs H and W divisible by {DOWNSAMPLING_FACTOR}, got {tuple(x.shape[-2:])}: "
-                "wrap it in scripts.networks.padding.PadToMultiple, which pads and crops back."
+                f"the generator needs H and W divisible by {DOWNSAMPLING_FACTOR} and at least {SMALLEST_SIZE}, got "
+                f"{tuple(x.shape[-2:])}: wrap it in scripts.networks.padding.PadToMultiple, which pads and crops back."
             )
         return self.layers(x)
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scripts.labels import VOID
 from scripts.objectives.terms import (
-    VOID,
     Weights,
     forward_together,
     has_batch_statistics,
@@ -169,7 +169,8 @@ class CycleGANObjective:
         """
         active = TERM_NEEDS if everything else self.weights.active()
         needed = set().union(*(TERM_NEEDS[term] for term in active))
-        t = {"mask": one_hot(batch["label"], self.num_classes), "valid": valid_pixels(batch["label"])}
+        mask = one_hot(batch["label"], self.num_classes).to(batch["image"].dtype)
+        t = {"mask": mask, "valid": valid_pixels(batch["label"])}
 
         images = {"logits": batch["image"]}
         if "unlabeled_image" in batch:

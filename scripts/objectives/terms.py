@@ -1,4 +1,4 @@
-"""What objectives share: named weights, the void value, masks from labels, and passes through a network."""
+"""What objectives share: named weights, masks from labels, and passes through a network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-VOID = 255
-"""Label value of pixels that belong to no class: ignored in every loss and metric."""
+from scripts.errors import InputError
+from scripts.labels import VOID
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,18 @@ class Weights:
 
     Raises:
         TypeError: for a weight that no term has (a misspelt name in a config).
-        ValueError: for a negative or non-finite weight.
+        InputError: for a negative or non-finite weight, or if all are 0.
     """
 
     def __post_init__(self) -> None:
         for name, weight in self.items():
             if not (isinstance(weight, int | float) and isfinite(weight) and weight >= 0):
-                raise ValueError(f"weight {name} must be a finite number >= 0, got {weight!r}.")
+                raise InputError(f"weight {name} must be a finite number >= 0, got {weight!r}.")
+        if not self.active():
+            raise InputError(
+                f"all weights are 0, so nothing would be trained: give one of {', '.join(n for n, _ in self.items())} a "
+                "positive weight."
+            )
 
     def items(self) -> list[tuple[str, float]]:
         return [(field.name, getattr(self, field.name)) for field in fields(self)]
@@ -53,7 +58,8 @@ def one_hot(label: Tensor, num_classes: int) -> Tensor:
 def straight_through_one_hot(probabilities: Tensor) -> Tensor:
     """Arg-max of ``probabilities`` (B, K, H, W) as one-hot, with the gradient of the probabilities themselves."""
     hard = F.one_hot(probabilities.argmax(1), probabilities.shape[1]).movedim(-1, 1).to(probabilities.dtype)
-    return hard + probabilities - probabilities.detach()
+    # The brackets make the difference an exact 0, so that the value is exactly one-hot.
+    return hard + (probabilities - probabilities.detach())
 
 
 def masked_mean(values: Tensor, valid: Tensor) -> Tensor:

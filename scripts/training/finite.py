@@ -18,6 +18,8 @@ class FiniteGuard:
     """
 
     def __init__(self, interval: int = 1) -> None:
+        if interval < 1:
+            raise ValueError(f"the interval between looks must be 1 iteration or more, got {interval}.")
         self.interval = interval
         self.history: list[tuple[int, list[str], Tensor, Sequence[str]]] = []
 
@@ -28,11 +30,15 @@ class FiniteGuard:
             NonFiniteLossError: if a remembered term is NaN or infinite and it is time to look.
         """
         self.history.append((iteration, list(terms), torch.stack([t.detach().float() for t in terms.values()]), files))
-        if len(self.history) >= self.interval:
+        if iteration - self.history[0][0] + 1 >= self.interval:
             self.check()
 
     def check(self) -> None:
-        """Look at everything remembered since the last look."""
+        """Look at everything remembered since the last look.
+
+        Raises:
+            NonFiniteLossError: naming the first term that is NaN or infinite, its iteration and its files.
+        """
         history, self.history = self.history, []
         for iteration, names, values, files in history:
             finite = torch.isfinite(values).tolist()

@@ -39,7 +39,7 @@ class TrainingState:
         fingerprint: plain JSON of what must not change between stop and resume (networks, data list, schedule).
         resume: whether to load ``path`` at the start.
         evaluator: its best score is kept.
-        handlers: further state, by name.
+        handlers: further state, by name; None is passed over.
 
     Raises:
         InputError: at the start, when resuming without a state or under another fingerprint.
@@ -51,13 +51,13 @@ class TrainingState:
         fingerprint: Mapping[str, Any],
         resume: bool = False,
         evaluator: Engine | None = None,
-        handlers: Mapping[str, Stateful] | None = None,
+        handlers: Mapping[str, Stateful | None] | None = None,
     ) -> None:
         self.path = Path(path)
         self.fingerprint = dict(fingerprint)
         self.resume = resume
         self.evaluator = evaluator
-        self.handlers = dict(handlers or {})
+        self.handlers = {name: handler for name, handler in (handlers or {}).items() if handler is not None}
         self._signal: int | None = None
         if resume:
             self._loaded = self._read()
@@ -106,7 +106,7 @@ class TrainingState:
         for name, pool in engine.pools.items():
             pool.load_state_dict(state["pools"][name], device)
         for name, handler in self.handlers.items():
-            handler.load_state_dict(state["handlers"].get(name, {}))
+            handler.load_state_dict(state["handlers"].get(name) or {})
         if self.evaluator is not None:
             self.evaluator.state.best_metric = state["best"]["metric"]
             self.evaluator.state.best_metric_epoch = state["best"]["epoch"]

@@ -1,8 +1,8 @@
 """The one engine: it steps generators and discriminators in turn, whatever the objective."""
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from ignite.engine import Events
@@ -16,6 +16,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from scripts.training.finite import FiniteGuard
 from scripts.training.pool import FakePool
 from scripts.training.precision import Precision
+
+WITHOUT_EFFECT = ("amp", "amp_kwargs", "compile", "compile_kwargs", "iteration_update", "prepare_batch", "to_kwargs")
+"""Options of MONAI's trainer for what is done otherwise here."""
 
 
 class WeightedSum(Protocol):
@@ -44,13 +47,20 @@ class Objective(Protocol):
     ) -> dict[str, Tensor]: ...
 
 
+@runtime_checkable
+class Positioned(Protocol):
+    """Data that can start at any batch, as ``scripts.data.unpaired.UnpairedBatches`` can."""
+
+    position: int
+
+
 class AlternatingTrainer(SupervisedTrainer):
     """Alternating updates: generators against frozen discriminators, discriminators on pooled, detached fakes.
 
     A batch is a dict: ``image`` (B, C, H, W) float, ``label`` (B, H, W) int64, ``unlabeled_image`` (B', C, H, W)
     float, and optionally ``files``, names for error messages. After an iteration ``state.output`` holds every named
     term as a detached scalar on the device, their weighted sum as ``loss``, and ``image``, ``label``, ``pred``; after
-    an epoch ``state.metrics`` holds the mean of each term.
+    an epoch ``state.metrics`` holds the mean of each. MONAI's iteration events are those of the generators' update.
 
     Args:
         objective: networks and terms.
@@ -62,8 +72,14 @@ class AlternatingTrainer(SupervisedTrainer):
         pool_size: see ``FakePool``.
         seed: of the pools.
         finite_check_interval: iterations between looks for a non-finite term; None: 1 on the CPU, 50 on CUDA.
+        train_handlers: in the order in which they shall act; None (a disabled one in a config) is passed over.
         **trainer_options: of MONAI's ``SupervisedTrainer`` (device, max_epochs, train_data_loader,
-            accumulation_steps, ...). ``network`` is the objective's segmentor.
+            accumulation_steps, ...). Its ``network`` and ``loss_function`` are the objective's segmentor and total;
+            ``inferer`` is kept for others to use.
+
+    Raises:
+        TypeError: for an option of MONAI's that would be without effect here (``amp``: see ``precision``).
+        ValueError: for data of unknown length without an ``epoch_length``, or a ``clip_norm`` that is not positive.
     """
 
     def __init__(
@@ -80,13 +96,16 @@ class AlternatingTrainer(SupervisedTrainer):
         train_handlers: Iterable | None = None,
         **trainer_options: Any,
     ) -> None:
-        trainer_options = {
-            "network": objective.generators["segmentor"],
-            "loss_function": objective.weights.total,
-            "decollate": False,
-            "optim_set_to_none": True,
-        } | trainer_options
-        super().__init__(optimizer=optimizer, **trainer_options)
+        _check_options(trainer_options, clip_norm)
+        defaults: dict[str, Any] = {"decollate": False, "optim_set_to_none": True}
+        super().__init__(
+            network=objective.generators["segmentor"],
+            optimizer=optimizer,
+            loss_function=objective.weights.total,
+            **(defaults | trainer_options),
+        )
+        if self.state.epoch_length is None:
+            raise ValueError("the training data has no length: give epoch_length, the number of batches in an epoch.")
         self.objective = objective
         self.discriminator_optimizer = discriminator_optimizer
         self.precision = Precision(precision, self.state.device)
@@ -96,72 +115,90 @@ class AlternatingTrainer(SupervisedTrainer):
         factor = lr_schedule or (lambda epoch: 1.0)
         self.schedulers = [LambdaLR(o, factor) for o in (optimizer, discriminator_optimizer)]
         on_cuda = self.state.device.type == "cuda"
-        self.guard = FiniteGuard(finite_check_interval or (50 if on_cuda else 1))
+        self.guard = FiniteGuard((50 if on_cuda else 1) if finite_check_interval is None else finite_check_interval)
         self.on_exit = ExitStack()
-        self._sums: dict[str, Tensor] = {}
-        self._summed = 0
+        self.add_event_handler(Events.EPOCH_STARTED, AlternatingTrainer._start_epoch)
         self.add_event_handler(Events.EPOCH_COMPLETED, AlternatingTrainer._complete_epoch)
         # After the engine's own, so that handlers of an epoch's end see its means and the next learning rate.
-        self._register_handlers(list(train_handlers or []))
+        self._register_handlers([handler for handler in train_handlers or () if handler is not None])
 
-    def run(self) -> None:
-        """Train; what handlers left in ``on_exit`` is done at the end, however it comes."""
+    def run(self) -> None:  # type: ignore[override]  # MONAI's workflows take none of ignite's arguments
+        """Train up to ``state.max_epochs``; what handlers left in ``on_exit`` is done at the end, however it comes.
+
+        Called again with more epochs (MONAI's federated client does), it goes on where it stopped, in the data too.
+        """
+        if isinstance(self.data_loader, Positioned):
+            self.data_loader.position = self.state.iteration
         with self.on_exit:
             super().run()
 
     @property
     def accumulating(self) -> bool:
         """Whether gradients wait for more batches: not between the last step of an accumulation and the next batch."""
-        in_epoch = (self.state.iteration - 1) % self.state.epoch_length + 1
-        return bool(in_epoch % self.accumulation_steps) and in_epoch != self.state.epoch_length
+        done, size = self._window()
+        return done < size
 
-    def _iteration(self, engine: Any, batchdata: Mapping[str, Any]) -> dict[str, Tensor]:
+    def _window(self) -> tuple[int, int]:
+        """Batches of the current accumulation, so far and in all; the last of an epoch may be a short one."""
+        before = (self.state.iteration - 1) % self.state.epoch_length
+        first = before - before % self.accumulation_steps
+        return before - first + 1, min(self.accumulation_steps, self.state.epoch_length - first)
+
+    def _iteration(self, engine: Any, batchdata: Mapping[str, Any]) -> Any:
         """One step. The protocol: freeze D, translate, update G; unfreeze D, update D on pooled fakes."""
-        objective = self.objective
+        objective, guard, iteration = self.objective, self.guard, self.state.iteration
         batch = self._to_device(batchdata)
+        files = batch.get("files", ())
+        self.state.output = {Keys.IMAGE: batch["image"], Keys.LABEL: batch["label"]}
         objective.generators.train()
         objective.discriminators.train()
 
         # 1. Generators, judged by frozen discriminators.
-        objective.discriminators.requires_grad_(False)
-        with self.precision.autocast():
-            translated = objective.translate(batch)
-            self.fire_event(IterationEvents.FORWARD_COMPLETED)
-            terms = objective.generator_terms(batch, translated)
-            loss = objective.weights.total(terms)
-        self.fire_event(IterationEvents.LOSS_COMPLETED)
-        self.guard.watch(self.state.iteration, terms, batch.get("files", ()))
-        self._update("generators", self.optimizer, loss)
+        with frozen(objective.discriminators):
+            with self.precision.autocast():
+                translated = objective.translate(batch)
+                if "logits" in translated:
+                    self.state.output[Keys.PRED] = translated["logits"].detach()
+                self.fire_event(IterationEvents.FORWARD_COMPLETED)
+                terms = objective.generator_terms(batch, translated)
+                loss = objective.weights.total(terms)
+            self._put_out({Keys.LOSS: loss, **terms})
+            self.fire_event(IterationEvents.LOSS_COMPLETED)
+            guard.watch(iteration, terms, files)
+            self._backward("generators", loss)
+            self.fire_event(IterationEvents.BACKWARD_COMPLETED)
+        self._step("generators", self.optimizer)
 
         # 2. Discriminators, on fakes that no gradient leaves.
-        objective.discriminators.requires_grad_(True)
         fakes = {name: self.pools[name].exchange(fake) for name, fake in objective.fakes(translated).items()}
         if fakes:
             with self.precision.autocast():
-                discriminator_terms = objective.discriminator_terms(batch, translated, fakes)
-                discriminator_loss = torch.stack(list(discriminator_terms.values())).sum()
-            self.guard.watch(self.state.iteration, discriminator_terms, batch.get("files", ()))
-            self._update("discriminators", self.discriminator_optimizer, discriminator_loss)
-            terms |= discriminator_terms
-        self.fire_event(IterationEvents.BACKWARD_COMPLETED)
+                terms = objective.discriminator_terms(batch, translated, fakes)
+                loss = torch.stack(list(terms.values())).sum()
+            self._put_out(terms)
+            guard.watch(iteration, terms, files)
+            self._backward("discriminators", loss)
+            self._step("discriminators", self.discriminator_optimizer)
 
-        output = {Keys.LOSS: loss.detach()} | {name: term.detach() for name, term in terms.items()}
-        for name, value in output.items():
-            self._sums[name] = self._sums.get(name, 0) + value.float()
         self._summed += 1
-        output |= {Keys.IMAGE: batch["image"], Keys.LABEL: batch["label"]}
-        if "logits" in translated:
-            output[Keys.PRED] = translated["logits"].detach()
-        self.state.output = output
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return self.state.output
 
-    def _update(self, side: str, optimizer: Optimizer, loss: Tensor) -> None:
-        """Backward, and at the end of an accumulation (or of the epoch) clip, step and clear the gradients."""
-        scaler = self.scalers[side]
-        scaler.scale(loss / self.accumulation_steps).backward()
+    def _put_out(self, values: Mapping[str, Tensor]) -> None:
+        """Put scalars into the iteration's output and add them to the epoch's sums."""
+        for name, value in values.items():
+            self.state.output[name] = value.detach()
+            self._sums[name] = self._sums.get(name, 0) + value.detach().float()
+
+    def _backward(self, side: str, loss: Tensor) -> None:
+        """Add the gradients of ``loss``, as its share of an accumulation's mean."""
+        self.scalers[side].scale(loss / self._window()[1]).backward()
+
+    def _step(self, side: str, optimizer: Optimizer) -> None:
+        """At the end of an accumulation: clip, step and clear the gradients."""
         if self.accumulating:
             return
+        scaler = self.scalers[side]
         if self.clip_norm is not None:
             scaler.unscale_(optimizer)
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -176,10 +213,40 @@ class AlternatingTrainer(SupervisedTrainer):
 
         return {name: move(value) for name, value in batch.items()}
 
+    def _start_epoch(self) -> None:
+        # An epoch that was broken off leaves neither sums nor gradients to this one.
+        self._sums: dict[str, Tensor] = {}
+        self._summed = 0
+        for optimizer in (self.optimizer, self.discriminator_optimizer):
+            optimizer.zero_grad(set_to_none=self.optim_set_to_none)
+
     def _complete_epoch(self) -> None:
         self.guard.check()
         self.state.metrics |= {name: float(value) / self._summed for name, value in self._sums.items()}
-        self._sums, self._summed = {}, 0
         for scheduler in self.schedulers:
             if scheduler.optimizer.state:  # the discriminators' is empty while no adversarial term is active
                 scheduler.step()
+
+
+@contextmanager
+def frozen(networks: nn.Module) -> Iterator[None]:
+    """Within, the parameters of ``networks`` take no gradient; gradients still flow through to their inputs."""
+    learning = [parameter for parameter in networks.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
+def _check_options(options: Mapping[str, Any], clip_norm: float | None) -> None:
+    ineffective = [name for name in WITHOUT_EFFECT if options.get(name)]
+    if ineffective:
+        raise TypeError(
+            f"{', '.join(ineffective)} would be without effect: the objective and the option precision decide how a "
+            "step is computed; compile networks in place (network.compile())."
+        )
+    if clip_norm is not None and not clip_norm > 0:
+        raise ValueError(f"clip_norm must be positive, or None not to clip, got {clip_norm}.")

@@ -1,0 +1,34 @@
+"""Cases as acquired: what the network sees, and the untouched image and label to measure on."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from monai.transforms import Compose, EnsureChannelFirstd, Transform
+
+from scripts.data.preprocessing import CheckVolumed, SliceGrid
+from scripts.data.reader import LoadVolumed
+
+
+class EvaluationPreprocessing(Transform):
+    """Read and check ``image`` and ``label``; resample the image alone.
+
+    Args:
+        grid: of the network.
+        num_classes: labels must lie in [0, num_classes), or be 255 = void.
+    """
+
+    def __init__(self, grid: SliceGrid, num_classes: int) -> None:
+        keys = ("image", "label")
+        self.read = Compose([LoadVolumed(keys), EnsureChannelFirstd(keys), CheckVolumed(keys, num_classes=num_classes)])
+        self.for_network = grid.preprocessing(("image",), num_classes)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict:
+        """Paths ``image`` and ``label`` to MetaTensors: ``image`` (1, H, W, slices) as in training; ``acquired`` and
+        ``label`` (1, x, y, slices) as they are on disk. Other entries stay.
+
+        Raises:
+            InputError: as ``LoadVolumed`` and ``CheckVolumed``.
+        """
+        acquired = self.read({key: data[key] for key in ("image", "label")})
+        network_input = self.for_network({"image": data["image"]})["image"]
+        return dict(data) | {"image": network_input, "acquired": acquired["image"], "label": acquired["label"]}

@@ -1,0 +1,88 @@
+"""How well one case's labels agree with the truth, structure by structure, on the grid as acquired."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
+from torch import Tensor
+
+from scripts.labels import VOID
+from scripts.metrics import confusion_matrix, dice, iou
+
+FOUND, ABSENT, MISSED, INVENTED = "found", "absent", "missed", "invented"
+EMPTY_RULE = (
+    "A structure in neither truth nor prediction scores Dice and IoU 1 and distances 0 mm (nothing to find, nothing "
+    "found). A structure in only one of them scores Dice and IoU 0 and has no distance: it is left out of the means of "
+    "HD95 and ASSD and counted beside them, as missed (in the truth only) or invented (in the prediction only)."
+)
+
+
+@dataclass(frozen=True)
+class StructureScores:
+    """Agreement on one structure in one case.
+
+    Attributes:
+        outcome: "found" (in truth and prediction), "absent" (in neither), "missed" (in the truth only) or "invented"
+            (in the prediction only); see ``EMPTY_RULE``.
+        dice, iou: in [0, 1].
+        hd95_mm: larger of the two directed 95th percentiles of the distances between the surfaces; NaN if missed or
+            invented.
+        assd_mm: mean of the distances from each surface to the other, over the points of both; NaN likewise.
+        truth_ml, predicted_ml: volumes.
+    """
+
+    outcome: str
+    dice: float
+    iou: float
+    hd95_mm: float
+    assd_mm: float
+    truth_ml: float
+    predicted_ml: float
+
+
+def case_scores(
+    prediction: Tensor, label: Tensor, spacing: Sequence[float], num_classes: int
+) -> tuple[list[StructureScores], Tensor]:
+    """Score the classes 1 to num_classes - 1 of one volume.
+
+    Args:
+        prediction: (x, y, slices) integer in [0, num_classes).
+        label: (x, y, slices) integer in [0, num_classes); 255 = void: counted nowhere, part of no structure.
+        spacing: mm between voxel centres in x, y and across slices.
+        num_classes: K, with background.
+
+    Returns:
+        The scores of the K - 1 structures, and the confusion matrix (K, K) int64 (rows are the truth).
+    """
+    prediction, label = prediction.long().cpu(), label.long().cpu()
+    confusion = confusion_matrix(prediction, label, num_classes)
+    overlaps = torch.stack([dice(confusion), iou(confusion)], 1).nan_to_num(1.0).tolist()
+    prediction = prediction.where(label != VOID, 0)
+    voxel_ml = float(torch.tensor(spacing, dtype=torch.float64).prod()) / 1000
+    scores = []
+    for index in range(1, num_classes):
+        predicted, true = prediction == index, label == index
+        outcome = _outcome(bool(predicted.any()), bool(true.any()))
+        hd95, assd = _surface_distances(predicted, true, spacing, outcome)
+        class_dice, class_iou = overlaps[index]
+        truth_ml, predicted_ml = (int(mask.sum()) * voxel_ml for mask in (true, predicted))
+        scores.append(StructureScores(outcome, class_dice, class_iou, hd95, assd, truth_ml, predicted_ml))
+    return scores, confusion
+
+
+def _outcome(predicted: bool, true: bool) -> str:
+    if predicted == true:
+        return FOUND if true else ABSENT
+    return MISSED if true else INVENTED
+
+
+def _surface_distances(predicted: Tensor, true: Tensor, spacing: Sequence[float], outcome: str) -> tuple[float, float]:
+    """HD95 and ASSD in mm between two masks (x, y, slices)."""
+    if outcome != FOUND:
+        nothing = 0.0 if outcome == ABSENT else float("nan")
+        return nothing, nothing
+    masks = predicted[None, None], true[None, None]
+    hd95 = compute_hausdorff_distance(*masks, include_background=True, percentile=95, spacing=list(spacing))
+    assd = compute_average_surface_distance(*masks, include_background=True, symmetric=True, spacing=list(spacing))
+    return float(hd95), float(assd)

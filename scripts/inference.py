@@ -1,0 +1,178 @@
+"""What ``configs/inference.json`` is made of: images in, label maps on the same grid out."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import SimpleITK
+import torch
+from ignite.engine import Engine, Events
+from monai.data import DataLoader, Dataset
+from torch import nn
+
+from scripts.configuration import make_folder
+from scripts.data.label_maps import SUFFIXES, label_map_name, split_name, write_label_map
+from scripts.errors import InputError, input_error_in, root_cause
+from scripts.model_card import load_weights
+
+logger = logging.getLogger(__name__)
+
+SKIPPED_STEMS = ("_gt", "_seg")
+"""Ends of the stems of label maps: such files are found in a folder and passed over."""
+
+
+def find_volumes(dataset_dir: str | Path | None, output_dir: str | Path) -> list[dict[str, str]]:
+    """The images to label, as MONAI data items.
+
+    Args:
+        dataset_dir: one file of any format that nibabel or SimpleITK reads, or a folder, which is searched with all
+            folders below for the suffixes of ``scripts.data.label_maps.SUFFIXES``; hidden files and files whose stem
+            ends with ``SKIPPED_STEMS`` are not images.
+        output_dir: where the label maps will go.
+
+    Raises:
+        InputError: nothing given, nothing there, unreadable, no image in it; two images would have the same label map;
+            a label map would replace a file beside its image, which may have been drawn by hand.
+    """
+    if not dataset_dir:
+        raise InputError("no dataset_dir was given: give an image, or a folder of images, with --dataset_dir.")
+    root = Path(dataset_dir)
+    if not root.exists():
+        raise InputError(f"dataset_dir {root} does not exist: give an image or a folder of images.")
+    images = _images_below(root) if root.is_dir() else [_only_image(root)]
+    owners: dict[Path, Path] = {}
+    for image in images:
+        written = label_map_path(image, root, output_dir)
+        other = owners.setdefault(written, image)
+        if other != image:
+            raise InputError(
+                f"{other} and {image} would both be labelled in {written}: rename one, or label them into two folders."
+            )
+        if written.exists() and written.parent.resolve() == image.parent.resolve():
+            raise InputError(
+                f"{written} stands beside its image already, and may have been drawn by hand: give another --output_dir, "
+                "or move it away."
+            )
+    return [{"image": str(image)} for image in images]
+
+
+def label_map_path(image: str | Path, dataset_dir: str | Path, output_dir: str | Path) -> Path:
+    """Where the label map of ``image`` goes: below ``output_dir`` as the image lies below ``dataset_dir``."""
+    folder = Path(image).parent
+    below = folder.relative_to(dataset_dir) if folder.is_relative_to(dataset_dir) else Path()
+    return Path(output_dir) / below / label_map_name(image)
+
+
+def load_network(network: nn.Module, model: str | Path, device: torch.device | str) -> nn.Module:
+    """Load the weights of ``model`` into ``network``, on ``device``, in evaluation mode.
+
+    Raises:
+        InputError: no such file, not weights, or weights of another architecture, with the difference named.
+    """
+    try:
+        weights = torch.load(model, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"{model} cannot be read as weights ({root_cause(error)}): copy or train it again.") from error
+    if not isinstance(weights, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
+        raise InputError(f"{model} does not hold weights alone: give the model.pt of a run with --model.")
+    load_weights(network, weights, str(model))
+    return network.to(device).eval()
+
+
+class VolumeLoader(DataLoader):
+    """Batches of one image. One that cannot be used does not stop the others: it is reported when all are done.
+
+    Args:
+        dataset: of items with ``image``, a path, and a transform that reads and preprocesses it.
+
+    Raises:
+        InputError: at the end of an iteration in which an image failed; it names each, with the reason.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__(dataset, batch_size=1, num_workers=0, shuffle=False)
+        self.images = dataset
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        reasons = []
+        batches = super().__iter__()
+        for item in self.images.data:
+            try:
+                batch = next(batches)
+            except Exception as error:  # whatever a reader or a transform raises on a broken file
+                logger.debug("%s", item["image"], exc_info=True)
+                known = input_error_in(error)
+                reasons.append(str(known) if known else f"{item['image']} cannot be used: {root_cause(error)}.")
+                continue
+            yield batch
+        if len(self) == 1 and reasons:
+            raise InputError(reasons[0])
+        if reasons:
+            listed = "".join(f"\n- {reason}" for reason in reasons)
+            raise InputError(f"{len(reasons)} of {len(self)} images have no label map; the others are done.{listed}")
+
+
+class LabelMapWriter:
+    """Handler of an evaluator: write ``pred`` of each output, a MetaTensor (P, x, y, z) uint8 that knows its file.
+
+    Args:
+        dataset_dir, output_dir: see ``label_map_path``.
+    """
+
+    def __init__(self, dataset_dir: str | Path, output_dir: str | Path) -> None:
+        self.dataset_dir = dataset_dir
+        self.output_dir = output_dir
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self._make_folder)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._write)
+
+    def _make_folder(self, engine: Engine) -> None:
+        make_folder(self.output_dir, "output_dir")
+
+    def _write(self, engine: Engine) -> None:
+        outputs: Any = engine.state.output
+        for output in outputs:
+            labels = output["pred"]
+            image = labels.meta["filename_or_obj"]
+            path = label_map_path(image, self.dataset_dir, self.output_dir)
+            write_label_map(path, labels.cpu().numpy(), image)
+            logger.info("%d of %d: %s -> %s", engine.state.iteration, engine.state.epoch_length, image, path)
+
+
+def _images_below(root: Path) -> list[Path]:
+    images, visited = [], set()
+    try:
+        for folder, subfolders, files in os.walk(root, onerror=_raise, followlinks=True):
+            real = os.path.realpath(folder)
+            subfolders[:] = [] if real in visited else [name for name in subfolders if not name.startswith(".")]
+            images += [] if real in visited else [Path(folder, name) for name in files if _is_image(name)]
+            visited.add(real)
+    except OSError as error:
+        raise InputError(
+            f"dataset_dir {root} cannot be read: {error}. Check the permissions of its folders."
+        ) from error
+    if not images:
+        raise InputError(
+            f"dataset_dir {root} holds no image: looked in it and all folders below for {', '.join(SUFFIXES)}, other than "
+            f"*{' and *'.join(SKIPPED_STEMS)}. Give an image or a folder of such; convert other formats first."
+        )
+    return sorted(images)
+
+
+def _is_image(name: str) -> bool:
+    stem, suffix = split_name(name)
+    return suffix.lower() in SUFFIXES and not stem.lower().endswith(SKIPPED_STEMS) and not name.startswith(".")
+
+
+def _only_image(path: Path) -> Path:
+    known = split_name(path)[1].lower() in SUFFIXES
+    if not known and not SimpleITK.ImageFileReader.GetImageIOFromFileName(str(path)):
+        raise InputError(f"dataset_dir {path} is not an image that SimpleITK reads: convert it to NIfTI first.")
+    return path
+
+
+def _raise(error: OSError) -> None:
+    raise error

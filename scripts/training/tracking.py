@@ -1,0 +1,175 @@
+"""Runs in MLflow, without the run depending on MLflow.
+
+MONAI's ``MLFlowHandler`` writes each value by itself and lets a failing server end the training; this one collects
+values, writes them in batches, and keeps them for later while the server is away.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+from monai.utils import path_to_uri
+
+from scripts.errors import InputError
+from scripts.training.output import scalars
+from scripts.training.trainer import AlternatingTrainer
+
+try:
+    import mlflow
+    from mlflow.entities import Metric, Param
+except ImportError as error:
+    raise InputError("MLflow is not installed: pip install mlflow, or run with --mlflow false.") from error
+
+logger = logging.getLogger(__name__)
+# A server that is away must not hold up training: by default MLflow retries for minutes.
+REQUEST_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+RETRY_SECONDS = 60
+LARGEST_BATCH = 1000  # metrics in one request, MLflow's own limit
+LARGEST_PARAM = 500  # characters
+
+
+class MLflowTracker:
+    """One MLflow run: every loss term, learning rates, validation metrics, settings, and artifacts at the end.
+
+    A failing or absent server leads to a warning; values are kept and sent when it is back.
+
+    Args:
+        tracking_uri: ``sqlite:///...`` or a server's address.
+        experiment_name, run_name: as MLflow shows them; a resumed run goes on under its id.
+        settings: logged as parameters, nested names joined by dots.
+        artifacts: files and folders to store at the end, those that exist then.
+        evaluator: whose metrics are logged after validation, as ``val_<name>``.
+        log_interval: iterations between logged losses.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str,
+        experiment_name: str,
+        run_name: str,
+        settings: Mapping[str, Any],
+        artifacts: Sequence[str | Path] = (),
+        evaluator: Engine | None = None,
+        log_interval: int = 10,
+    ) -> None:
+        for name, value in REQUEST_DEFAULTS.items():
+            os.environ.setdefault(name, value)
+        self.tracking_uri = tracking_uri
+        self.experiment_name = experiment_name
+        self.run_name = run_name
+        self.settings = settings
+        self.artifacts = [Path(path) for path in artifacts]
+        self.evaluator = evaluator
+        self.log_interval = log_interval
+        self.run_id: str | None = None
+        self._pending: list[Metric] = []
+        self._retry_at = 0.0
+        self._warned = False
+
+    def attach(self, engine: AlternatingTrainer) -> None:
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.log_interval), self._log_iteration)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._log_epoch)
+        if self.evaluator is not None:
+            self.evaluator.add_event_handler(Events.COMPLETED, self._log_validation, engine)
+
+    def state_dict(self) -> dict:
+        return {"run_id": self.run_id}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.run_id = state.get("run_id")
+
+    def _start(self, engine: AlternatingTrainer) -> None:
+        engine.on_exit.push(self._close)
+        self._attempt(self._open)
+
+    def _open(self) -> None:
+        """Create the run, or reopen the one that a resumed training belongs to."""
+        self.client = mlflow.MlflowClient(self.tracking_uri)
+        if self.run_id is not None:
+            self.client.update_run(self.run_id, status="RUNNING")
+            return
+        experiment = self.client.get_experiment_by_name(self.experiment_name)
+        if experiment is None:
+            location = None
+            if self.tracking_uri.startswith("sqlite:///"):
+                location = path_to_uri(Path(self.tracking_uri.removeprefix("sqlite:///")).parent / "mlruns")
+            experiment_id = self.client.create_experiment(self.experiment_name, artifact_location=location)
+        else:
+            experiment_id = experiment.experiment_id
+        run_id = self.client.create_run(experiment_id, run_name=self.run_name).info.run_id
+        params = [Param(name, str(value)[:LARGEST_PARAM]) for name, value in _flat(self.settings)]
+        self.client.log_batch(run_id, params=params)
+        self.run_id = run_id
+
+    def _log_iteration(self, engine: AlternatingTrainer) -> None:
+        self._log(scalars(engine.state.output), engine.state.iteration)
+        rates = {"lr_generators": engine.optimizer, "lr_discriminators": engine.discriminator_optimizer}
+        self._log({name: o.param_groups[0]["lr"] for name, o in rates.items()}, engine.state.iteration)
+        self._attempt(self._flush)
+
+    def _log_epoch(self, engine: AlternatingTrainer) -> None:
+        means = {f"epoch_{name}": value for name, value in engine.state.metrics.items()}
+        self._log(means | {"epoch": engine.state.epoch}, engine.state.iteration)
+        self._attempt(self._flush)
+
+    def _log_validation(self, evaluator: Engine, trainer: Engine) -> None:
+        self._log({f"val_{name}": value for name, value in evaluator.state.metrics.items()}, trainer.state.iteration)
+
+    def _log(self, values: Mapping[str, float], step: int) -> None:
+        now = int(time.time() * 1000)
+        self._pending += [Metric(name, float(value), now, step) for name, value in values.items()]
+
+    def _flush(self) -> None:
+        if self.run_id is None:
+            self._open()
+        while self._pending:
+            batch = self._pending[:LARGEST_BATCH]
+            self.client.log_batch(self.run_id, metrics=batch)
+            del self._pending[: len(batch)]
+
+    def _close(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._retry_at = 0.0
+        asked_to_stop = isinstance(error, SystemExit | KeyboardInterrupt)
+        status = "FINISHED" if error is None else "KILLED" if asked_to_stop else "FAILED"
+
+        def finish() -> None:
+            self._flush()
+            for path in self.artifacts:
+                if path.is_dir():
+                    self.client.log_artifacts(self.run_id, str(path), path.name)
+                elif path.is_file():
+                    self.client.log_artifact(self.run_id, str(path))
+            self.client.set_terminated(self.run_id, status)
+
+        if not self._attempt(finish):
+            logger.warning("%d values and the artifacts of this run did not reach MLflow.", len(self._pending))
+
+    def _attempt(self, action: Callable[[], None]) -> bool:
+        """Do something with MLflow; a failure is a warning, and the next attempt waits a while."""
+        if time.monotonic() < self._retry_at:
+            return False
+        try:
+            action()
+        except Exception as error:
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            if not self._warned:
+                logger.warning(
+                    "MLflow at %s does not answer; training goes on, values are kept: %s", self.tracking_uri, error
+                )
+            self._warned = True
+            return False
+        self._retry_at, self._warned = 0.0, False
+        return True
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,133 @@
+"""A run that is stopped, in whatever way, and resumed ends as if it had never stopped."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, command_environment, training_arguments
+from monai.bundle import ConfigWorkflow
+
+from scripts.errors import InputError, input_error_in
+
+EPOCHS = 3
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    state = torch.load(folder / "models" / "training_state.pt", weights_only=True)
+    assert state["engine"]["epoch"] == EPOCHS
+    return state["networks"]
+
+
+def stop_in_second_epoch(folder: Path, dataset_dir: Path, number: signal.Signals) -> int:
+    """Start the bundle's command, wait for the first saved epoch, send a signal in the next one; its return code."""
+    command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", "training"]
+    command += ["--config_file", "configs/train.json"]
+    command += training_arguments(folder, dataset_dir, max_epochs=EPOCHS, mlflow=False)
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=command_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    state = folder / "models" / "training_state.pt"
+    while not state.exists():
+        assert process.poll() is None, "the training ended before its first epoch was saved"
+        time.sleep(0.005)
+    process.send_signal(number)
+    return process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, phantom_dir: Path) -> dict[str, torch.Tensor]:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", "training"]
+    command += ["--config_file", "configs/train.json"]
+    command += training_arguments(folder, phantom_dir, max_epochs=EPOCHS, mlflow=False)
+    subprocess.run(command, cwd=ROOT, env=command_environment(), check=True, capture_output=True)
+    return weights(folder)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_run_ends_with_the_same_weights(
+    number: signal.Signals,
+    code: int,
+    uninterrupted: dict[str, torch.Tensor],
+    phantom_dir: Path,
+    tmp_path: Path,
+    make_training: Callable[..., ConfigWorkflow],
+) -> None:
+    assert stop_in_second_epoch(tmp_path, phantom_dir, number) == code
+    saved = torch.load(tmp_path / "models" / "training_state.pt", weights_only=True)["engine"]
+    epoch_length = saved["iteration"] / saved["epoch"] if number == signal.SIGKILL else None
+    assert saved["epoch"] < EPOCHS
+    assert epoch_length is None or epoch_length == int(epoch_length), "after SIGKILL the last whole epoch is there"
+
+    make_training(folder=tmp_path, max_epochs=EPOCHS, resume="true").run()
+
+    resumed = weights(tmp_path)
+    assert resumed.keys() == uninterrupted.keys()
+    different = [name for name, tensor in resumed.items() if not torch.equal(tensor, uninterrupted[name])]
+    assert different == []
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"filters": 4}, "segmentor.filters: 2 then, 4 now"),
+        ({"max_epochs": 5}, "max_epochs: 2 then, 5 now"),
+        ({"labeled_fraction": 0.8}, "data_list.labeled"),
+        ({"weights__mask_cycle": 0.5}, "objective.mask_cycle: 0.05 then, 0.5 now"),
+    ],
+)
+def test_a_changed_run_is_not_resumed(
+    change: dict, named: str, finished_run: Path, make_training: Callable[..., ConfigWorkflow]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished_run.rglob("*") if path.is_file()}
+    workflow = make_training(folder=finished_run, resume=True, **change)
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - MONAI wraps it
+        workflow.run()
+    error = input_error_in(raised.value)
+    assert error is not None
+    assert named in str(error)
+    after = {path: path.stat().st_mtime_ns for path in finished_run.rglob("*") if path.is_file()}
+    assert after == before, "a refused resume leaves everything as it was"
+
+
+def test_a_finished_run_resumed_stays_as_it_is(
+    finished_run: Path, make_training: Callable[..., ConfigWorkflow]
+) -> None:
+    state = finished_run / "models" / "training_state.pt"
+    before = state.read_bytes()
+    make_training(folder=finished_run, resume="true").run()
+    assert state.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [None, b"not a checkpoint"])
+def test_resuming_without_a_state_says_so(
+    content: bytes | None, tmp_path: Path, make_training: Callable[..., ConfigWorkflow]
+) -> None:
+    state = tmp_path / "models" / "training_state.pt"
+    if content is not None:
+        state.parent.mkdir()
+        state.write_bytes(content)
+    with pytest.raises(Exception) as raised:  # noqa: PT011
+        make_training(folder=tmp_path, resume="true").run()
+    assert isinstance(input_error_in(raised.value), InputError)
+    assert str(state) in str(input_error_in(raised.value))
+
+
+def test_a_misspelt_flag_is_refused(make_training: Callable[..., ConfigWorkflow]) -> None:
+    with pytest.raises(Exception) as raised:  # noqa: PT011
+        make_training(resume="yes").run()
+    assert "--resume must be true or false, got 'yes'" in str(input_error_in(raised.value))
+
+
+def test_the_state_says_what_it_belongs_to(finished_run: Path) -> None:
+    state = torch.load(finished_run / "models" / "training_state.pt", weights_only=True)
+    run = json.loads((finished_run / "data_list.json").read_text())
+    assert state["fingerprint"]["data_list"] == run["patients"]
+    assert state["best"]["epoch"] >= 1
+    assert state["handlers"]["tracker"]["run_id"]
