@@ -2,12 +2,14 @@
 
 import inspect
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
+from torch import nn
 
-from scripts.errors import InputError
+from scripts.errors import InputError, root_cause
 
 FLAGS = {"true": True, "false": False}
 NOT_ARGUMENTS = ("_requires_", "_desc_", "_disabled_")
@@ -62,20 +64,25 @@ def executed_config() -> dict:
     return json.loads(json.dumps(executing_parser().get(), default=str))
 
 
-def build(definition: dict) -> Any:
+def build(definition: Mapping[str, Any]) -> nn.Module:
     """Instantiate a network from its definition in a model card.
 
     Raises:
-        InputError: if the target is not a network of MONAI or of this bundle. A model card may come from elsewhere, and
-            a definition can name any function.
+        InputError: if the definition is not one, its arguments do not fit, or the target is not a network of MONAI or of
+            this bundle: a model card may come from elsewhere, and a definition can name any function.
     """
-    target = str(definition.get("_target_", ""))
+    target = str(definition.get("_target_", "")) if isinstance(definition, Mapping) else ""
     allowed = ("scripts.networks.", "monai.networks.")
-    if "." in target and not target.startswith(allowed):
+    if not target.startswith(allowed):
         raise InputError(
             f"the model card asks for {target!r}: only networks of {' and '.join(allowed)} are built from it."
         )
-    return ConfigParser({"network_def": definition}).get_parsed_content("network_def")
+    try:
+        return ConfigParser({"network_def": dict(definition)}).get_parsed_content("network_def")
+    except Exception as error:
+        raise InputError(
+            f"the model card's network_def cannot be built: {root_cause(error)}. Copy the card again."
+        ) from error
 
 
 def make_folder(path: str | Path, name: str) -> Path:

@@ -2,20 +2,17 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import SimpleITK
-import torch
 from ignite.engine import Engine, Events
 from monai.data import DataLoader, Dataset
-from torch import nn
 
 from scripts.configuration import make_folder
 from scripts.data.label_maps import SUFFIXES, label_map_name, split_name, write_label_map
 from scripts.errors import InputError, input_error_in, root_cause
-from scripts.model_card import load_weights
 
 logger = logging.getLogger(__name__)
 
@@ -63,22 +60,6 @@ def label_map_path(image: str | Path, dataset_dir: str | Path, output_dir: str |
     folder = Path(image).parent
     below = folder.relative_to(dataset_dir) if folder.is_relative_to(dataset_dir) else Path()
     return Path(output_dir) / below / label_map_name(image)
-
-
-def load_network(network: nn.Module, model: str | Path, device: torch.device | str) -> nn.Module:
-    """Load the weights of ``model`` into ``network``, on ``device``, in evaluation mode.
-
-    Raises:
-        InputError: no such file, not weights, or weights of another architecture, with the difference named.
-    """
-    try:
-        weights = torch.load(model, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(f"{model} cannot be read as weights ({root_cause(error)}): copy or train it again.") from error
-    if not isinstance(weights, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
-        raise InputError(f"{model} does not hold weights alone: give the model.pt of a run with --model.")
-    load_weights(network, weights, str(model))
-    return network.to(device).eval()
 
 
 class VolumeLoader(DataLoader):

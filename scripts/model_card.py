@@ -12,7 +12,7 @@ from torch import nn
 
 from scripts.configuration import build
 from scripts.data.preprocessing import SliceGrid
-from scripts.errors import InputError
+from scripts.errors import InputError, root_cause
 from scripts.files import save_tensors, write_json
 
 NORMALIZATION = "(x - mean) / (max - min) per channel and slice"
@@ -46,7 +46,8 @@ class ModelCard:
 
     @property
     def grid(self) -> SliceGrid:
-        return SliceGrid(tuple(self.spacing), tuple(self.size))
+        (dx, dy), (height, width) = self.spacing, self.size
+        return SliceGrid((dx, dy), (height, width))
 
     def save(self, path: str | Path, network: nn.Module, scores: Mapping[str, float]) -> None:
         """Write weights (CPU tensors) to ``path`` and the card, with ``scores``, beside it."""
@@ -83,31 +84,32 @@ def load_model(model: str | Path) -> tuple[nn.Module, ModelCard]:
         InputError: a file is missing or broken, or the weights do not fit the card, with the difference named.
     """
     card = read_card(model)
-    network = build(card.network_def)
+    return load_network(build(card.network_def), model), card
+
+
+def load_network(network: nn.Module, model: str | Path, device: torch.device | str = "cpu") -> nn.Module:
+    """Load the weights of ``model`` into ``network``, on ``device``, in evaluation mode.
+
+    Raises:
+        InputError: no such file, not weights, or weights of another architecture, with the first differences named.
+    """
     try:
         weights = torch.load(model, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise InputError(f"{model} cannot be read as weights ({error}): copy or train it again.") from error
-    load_weights(network, weights, str(model))
-    return network.eval(), card
-
-
-def load_weights(network: nn.Module, weights: Mapping[str, Any], source: str) -> None:
-    """Load ``weights`` into ``network``.
-
-    Raises:
-        InputError: names or shapes differ; the first differences are named.
-    """
+        raise InputError(f"{model} cannot be read as weights ({root_cause(error)}): copy or train it again.") from error
+    if not isinstance(weights, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
+        raise InputError(f"{model} does not hold weights alone: give the model.pt of a run with --model.")
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     different = [name for name in sorted(expected | found) if expected.get(name) != found.get(name)]
     if different:
         shown = "; ".join(f"{name}: network {expected.get(name)}, file {found.get(name)}" for name in different[:3])
         raise InputError(
-            f"{source} holds another architecture than the network: {len(different)} of {len(expected)} entries differ "
+            f"{model} holds another architecture than the network: {len(different)} of {len(expected)} entries differ "
             f"({shown}). Use the model card that was written with it, or the network_def that it was trained with."
         )
     network.load_state_dict(weights)
+    return network.to(device).eval()
 
 
 def sha256(content: Any) -> str:

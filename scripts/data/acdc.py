@@ -17,6 +17,8 @@ DUPLICATES = (("patient074", "patient076"),)
 """Patients with bit-identical images (and different labels): they stay on one side of a split."""
 
 HELD_OUT_FOLDER = "testing"
+PHANTOM_RECORD = "phantom.json"
+"""Stands in the folder of a synthetic data set that has this layout."""
 REMEDY = (
     "ACDC is had, after registration, from https://humanheart-project.creatis.insa-lyon.fr/database/ "
     "(unpack it and give the folder that holds training as --dataset_dir). To see the bundle work without any download, run the demo: "
@@ -124,13 +126,19 @@ def data_list(
         "test": [item for n in chosen.test if n in patients for item in _frames(patients[n], root, labels=True)],
     }
     return {
-        "name": "ACDC",
+        **_data_set(root),
         "description": chosen.description,
-        "licence": "CC BY-NC-SA 4.0",
         "labels": {str(value): name for value, name in enumerate(CLASS_NAMES)},
         "patients": chosen.sections(),
         **sections,
     }
+
+
+def _data_set(root: Path) -> dict[str, str]:
+    """Name and licence: the phantom has ACDC's layout, not its licence."""
+    if (root / PHANTOM_RECORD).is_file():
+        return {"name": "phantom", "licence": "Apache-2.0"}
+    return {"name": "ACDC", "licence": "CC BY-NC-SA 4.0"}
 
 
 def _read_patient(folder: Path) -> Patient:

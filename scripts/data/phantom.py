@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from scripts.data.acdc import PHANTOM_RECORD
 from scripts.data.heart import RANGES, FloatArray, HeartShape, Part, Thorax, contraction, draw_heart
 
 VERSION = 2  # raise when the same parameters give other bytes
@@ -328,7 +329,7 @@ def write_phantom(
         for number in range(1, patients + 1):
             patient = PhantomPatient.from_seed(seed, number, smallest=smallest)
             _write_patient(partial / "training" / f"patient{number:03d}", patient, cine)
-        (partial / "phantom.json").write_text(json.dumps(parameters, indent=2) + "\n")
+        (partial / PHANTOM_RECORD).write_text(json.dumps(parameters, indent=2) + "\n")
         if not _holds(directory, parameters):  # somebody else may have been faster
             if directory.exists():
                 directory.rmdir()
@@ -342,7 +343,7 @@ def _holds(directory: Path, parameters: dict[str, int]) -> bool:
     """Whether ``directory`` holds the phantom of ``parameters``; FileExistsError if it holds others."""
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return False
-    record = directory / "phantom.json"
+    record = directory / PHANTOM_RECORD
     if not record.is_file():
         found = "something that is not a phantom (no phantom.json)"
     else:

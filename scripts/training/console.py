@@ -20,15 +20,11 @@ class ProgressReport:
 
     Args:
         evaluator: whose metrics are shown after validation.
-        where: what to say at the end, name to place or command.
         console: where to write; None is standard output.
     """
 
-    def __init__(
-        self, evaluator: Engine | None = None, where: Mapping[str, str] | None = None, console: Console | None = None
-    ) -> None:
+    def __init__(self, evaluator: Engine | None = None, console: Console | None = None) -> None:
         self.evaluator = evaluator
-        self.where = dict(where or {})
         self.console = console or Console(highlight=False)
         self._said_at = 0.0
 
@@ -36,7 +32,6 @@ class ProgressReport:
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._show_iteration)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._show_epoch)
-        engine.add_event_handler(Events.COMPLETED, self._say_where)
 
     def _start(self, engine: AlternatingTrainer) -> None:
         state = engine.state
@@ -79,10 +74,6 @@ class ProgressReport:
                 line += "  (best so far)"
         self._print(line)
 
-    def _say_where(self) -> None:
-        for name, place in self.where.items():
-            self._print(f"{name}: {place}")
-
     def _remaining(self, engine: AlternatingTrainer) -> timedelta:
         done = engine.state.iteration - self._started_from
         left = engine.state.max_epochs * engine.state.epoch_length - engine.state.iteration
@@ -90,6 +81,12 @@ class ProgressReport:
 
     def _print(self, line: str) -> None:
         self.console.print(line, soft_wrap=True, markup=False)
+
+
+def say_where(where: Mapping[str, str], console: Console | None = None) -> None:
+    """Say at the end of a run where things are: name to place or command."""
+    for name, place in where.items():
+        (console or Console(highlight=False)).print(f"{name}: {place}", soft_wrap=True, markup=False)
 
 
 def _joined(values: Mapping[str, float]) -> str:

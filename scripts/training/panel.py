@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scripts.data.slices import SliceDataset
 from scripts.files import write_atomically
-from scripts.objectives.terms import VOID
+from scripts.labels import VOID
 from scripts.palette import class_colormap
 from scripts.training.trainer import AlternatingTrainer
 
@@ -89,7 +89,9 @@ def draw_panel(columns: dict[str, np.ndarray], num_classes: int) -> Figure:
                 axes.set_title(title, fontsize=9)
             if np.issubdtype(picture.dtype, np.integer):
                 axes.imshow(np.zeros_like(picture).T, cmap="gray", vmin=0, vmax=1)
-                axes.imshow(picture.T, cmap=class_colormap(num_classes), vmin=0, vmax=num_classes - 1, interpolation="nearest")
+                axes.imshow(
+                    picture.T, cmap=class_colormap(num_classes), vmin=0, vmax=num_classes - 1, interpolation="nearest"
+                )
             else:
                 axes.imshow(picture.T, cmap="gray")
     return figure

@@ -4,6 +4,8 @@ from contextlib import AbstractContextManager
 
 import torch
 
+from scripts.errors import InputError
+
 DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -15,7 +17,7 @@ class Precision:
         device: where the step runs.
 
     Raises:
-        ValueError: for another name.
+        InputError: for another name.
     """
 
     def __init__(self, name: str, device: torch.device | str) -> None:
@@ -24,7 +26,7 @@ class Precision:
             fast = self.device_type == "cuda" and torch.cuda.is_bf16_supported()
             name = "bfloat16" if fast else "float32"
         if name not in DTYPES:
-            raise ValueError(f"precision must be 'auto' or one of {sorted(DTYPES)}, got {name!r}.")
+            raise InputError(f"precision must be 'auto' or one of {sorted(DTYPES)}, got {name!r}.")
         self.name = name
 
     def autocast(self) -> AbstractContextManager:

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,14 +20,6 @@ logger = logging.getLogger(__name__)
 FORMAT = 1
 
 
-class Stateful(Protocol):
-    """A handler with something to remember, in plain containers and tensors."""
-
-    def state_dict(self) -> dict: ...
-
-    def load_state_dict(self, state: dict) -> None: ...
-
-
 class TrainingState:
     """Save ``training_state.pt`` at the end of every epoch and when the run is asked to stop; load it to resume.
 
@@ -39,7 +31,6 @@ class TrainingState:
         fingerprint: plain JSON of what must not change between stop and resume (networks, data list, schedule).
         resume: whether to load ``path`` at the start.
         evaluator: its best score is kept.
-        handlers: further state, by name; None is passed over.
 
     Raises:
         InputError: at the start, when resuming without a state or under another fingerprint.
@@ -51,13 +42,11 @@ class TrainingState:
         fingerprint: Mapping[str, Any],
         resume: bool = False,
         evaluator: Engine | None = None,
-        handlers: Mapping[str, Stateful | None] | None = None,
     ) -> None:
         self.path = Path(path)
         self.fingerprint = dict(fingerprint)
         self.resume = resume
         self.evaluator = evaluator
-        self.handlers = {name: handler for name, handler in (handlers or {}).items() if handler is not None}
         self._signal: int | None = None
         if resume:
             self._loaded = self._read()
@@ -84,7 +73,7 @@ class TrainingState:
             "random": _random_state(),
             "engine": {"epoch": engine.state.epoch, "iteration": engine.state.iteration},
             "best": _best(self.evaluator),
-            "handlers": {name: handler.state_dict() for name, handler in self.handlers.items()},
+            "handlers": {name: handler.state_dict() for name, handler in engine.stateful.items()},
         }
         save_tensors(self.path, state)
 
@@ -105,7 +94,7 @@ class TrainingState:
             scaler.load_state_dict(state["scalers"][name])
         for name, pool in engine.pools.items():
             pool.load_state_dict(state["pools"][name], device)
-        for name, handler in self.handlers.items():
+        for name, handler in engine.stateful.items():
             handler.load_state_dict(state["handlers"].get(name) or {})
         if self.evaluator is not None:
             self.evaluator.state.best_metric = state["best"]["metric"]

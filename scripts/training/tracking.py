@@ -71,6 +71,7 @@ class MLflowTracker:
         self._warned = False
 
     def attach(self, engine: AlternatingTrainer) -> None:
+        engine.stateful["tracker"] = self
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.log_interval), self._log_iteration)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._log_epoch)

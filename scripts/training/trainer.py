@@ -54,6 +54,14 @@ class Positioned(Protocol):
     position: int
 
 
+class Stateful(Protocol):
+    """A handler with something to remember from stop to resume, in plain containers and tensors."""
+
+    def state_dict(self) -> dict: ...
+
+    def load_state_dict(self, state: dict) -> None: ...
+
+
 class AlternatingTrainer(SupervisedTrainer):
     """Alternating updates: generators against frozen discriminators, discriminators on pooled, detached fakes.
 
@@ -117,6 +125,7 @@ class AlternatingTrainer(SupervisedTrainer):
         on_cuda = self.state.device.type == "cuda"
         self.guard = FiniteGuard((50 if on_cuda else 1) if finite_check_interval is None else finite_check_interval)
         self.on_exit = ExitStack()
+        self.stateful: dict[str, Stateful] = {}  # handlers whose memory is saved with the training's
         self.add_event_handler(Events.EPOCH_STARTED, AlternatingTrainer._start_epoch)
         self.add_event_handler(Events.EPOCH_COMPLETED, AlternatingTrainer._complete_epoch)
         # After the engine's own, so that handlers of an epoch's end see its means and the next learning rate.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, command_environment, training_arguments
 from monai.bundle import ConfigWorkflow
+from running import ROOT, command_environment, training_arguments
 
 from scripts.errors import InputError, input_error_in
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from conftest import bundle_command, command_environment
 from mlflow.entities import Run
 from monai.bundle import ConfigWorkflow
+from running import bundle_command, command_environment
 
 TERMS = {
     "segmentation",
@@ -71,7 +71,7 @@ def test_without_mlflow_installed(tmp_path: Path, phantom_dir: Path) -> None:
         "import sys; sys.path.insert(0, sys.argv.pop(1)); sys.argv[0] = 'monai.bundle';"
         "import runpy; runpy.run_module('monai.bundle', run_name='__main__')"
     )
-    from conftest import ROOT, training_arguments
+    from running import ROOT, training_arguments
 
     def run(folder: Path, flag: str) -> subprocess.CompletedProcess:
         arguments = training_arguments(folder, phantom_dir, mlflow=flag, max_epochs=1)
@@ -89,7 +89,7 @@ def test_without_mlflow_installed(tmp_path: Path, phantom_dir: Path) -> None:
     assert "Traceback" not in on.stderr
 
 
-@pytest.fixture()
+@pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen]]:
     """An MLflow server on the loopback: its address and process."""
     with socket.socket() as free:

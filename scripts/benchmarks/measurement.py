@@ -1,0 +1,100 @@
+"""What benchmarks share: a stopwatch that tells waiting from work, peak memory, the machine, a table."""
+
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+from typing import TypeVar
+
+import torch
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class Stopwatch:
+    """Times steps in two parts, waiting for data and work; on CUDA, what was asked for is done at each look.
+
+    Args:
+        device: where the work is done.
+        warm_up: steps at the start that do not count.
+        steps: how many to time; None: as many as ``seconds`` hold, at least one.
+        seconds: of timed steps.
+
+    Attributes:
+        timed: steps so far. total, waited: seconds of them, in all and for data.
+    """
+
+    def __init__(self, device: str, warm_up: int = 2, steps: int | None = None, seconds: float = 30.0) -> None:
+        self.device = torch.device(device)
+        self.warm_up = warm_up
+        self.steps = steps
+        self.seconds = seconds
+        self.timed, self.total, self.waited = 0, 0.0, 0.0
+
+    def wait(self) -> None:
+        """A step begins, with waiting for its data."""
+        self._began = self._now()
+
+    def work(self) -> None:
+        """Its data are there."""
+        self._got_data = self._now()
+
+    def done(self) -> bool:
+        """It is done; whether it was the last."""
+        ended = self._now()
+        if self.warm_up > 0:
+            self.warm_up -= 1
+            return False
+        self.timed += 1
+        self.total += ended - self._began
+        self.waited += self._got_data - self._began
+        return self.total >= self.seconds if self.steps is None else self.timed >= self.steps
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return perf_counter()
+
+
+def in_own_process(measure: Callable[[Job], Result], job: Job) -> Result:
+    """``measure(job)``, in a new process, so that its peak memory is its own."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        return process.submit(measure, job).result()
+
+
+def peak_memory_mb(device: str) -> float | None:
+    """Most memory that tensors took on a CUDA device, else that this process took; None where nobody tells (Windows)."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def machine(device: str) -> dict[str, str]:
+    """What the numbers hold for."""
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
+    return {
+        "device": torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else "CPU",
+        "CPU": cpu,
+        "threads": str(torch.get_num_threads()),
+        "torch": torch.__version__,
+        "Python": platform.python_version(),
+    }
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, aligned for reading as it is."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    lines = [header, ["-" * width for width in widths], *rows]
+    return "\n".join(f"| {' | '.join(map(str.ljust, line, widths))} |" for line in lines)
