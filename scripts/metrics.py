@@ -1,9 +1,9 @@
 """Scores from confusion matrices: of a whole data set, of one case, in the paper's and the standard variant."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from ignite.engine import Engine
 from ignite.exceptions import NotComputableError
 from ignite.metrics import Metric, MetricsLambda
 from torch import Tensor
@@ -59,7 +59,7 @@ class CaseConfusion(Metric):
     def reset(self) -> None:
         self._matrices: dict[int, Tensor] = {}
 
-    def iteration_completed(self, engine: Engine) -> None:
+    def iteration_completed(self, engine: Any) -> None:
         output = engine.state.output
         self.update((output["pred"], output["label"], engine.state.batch["case"]))
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ignite.engine import Engine, Events
+from ignite.engine import Events
 from monai.engines import Evaluator
 from torch import nn
 
@@ -23,7 +23,7 @@ class BestModel:
     def attach(self, engine: Evaluator) -> None:
         engine.add_event_handler(Events.COMPLETED, self._save_if_best)
 
-    def _save_if_best(self, engine: Engine) -> None:
+    def _save_if_best(self, engine: Evaluator) -> None:
         if engine.state.best_metric_epoch == engine.state.epoch:
             scores = {name: float(value) for name, value in engine.state.metrics.items()}
             self.card.save(self.path, self.network, scores | {"epoch": engine.state.epoch})

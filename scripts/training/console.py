@@ -4,7 +4,8 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.engines import Evaluator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -23,7 +24,7 @@ class ProgressReport:
         console: where to write; None is standard output.
     """
 
-    def __init__(self, evaluator: Engine | None = None, console: Console | None = None) -> None:
+    def __init__(self, evaluator: Evaluator | None = None, console: Console | None = None) -> None:
         self.evaluator = evaluator
         self.console = console or Console(highlight=False)
         self._said_at = 0.0

@@ -1,7 +1,6 @@
 """What the networks make of a few validation slices: the paper's Figure 2."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +60,7 @@ class PicturePanel:
     @torch.no_grad()
     def _columns(self, engine: AlternatingTrainer) -> dict[str, np.ndarray]:
         """Titles and stacks (cases, H, W): images float, masks int."""
-        objective: Any = engine.objective
+        objective = engine.objective
         items = [self.dataset[index] for index in self.chosen()]
         image = torch.stack([item["image"] for item in items]).to(engine.state.device)
         label = torch.stack([item["label"] for item in items]).to(engine.state.device)

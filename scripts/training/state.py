@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.engines import Evaluator
 
 from scripts.errors import InputError
 from scripts.files import save_tensors
-from scripts.training.trainer import AlternatingTrainer
+from scripts.training.trainer import AlternatingTrainer, Positioned
 
 logger = logging.getLogger(__name__)
 FORMAT = 1
@@ -41,7 +42,7 @@ class TrainingState:
         path: str | Path,
         fingerprint: Mapping[str, Any],
         resume: bool = False,
-        evaluator: Engine | None = None,
+        evaluator: Evaluator | None = None,
     ) -> None:
         self.path = Path(path)
         self.fingerprint = dict(fingerprint)
@@ -101,7 +102,8 @@ class TrainingState:
             self.evaluator.state.best_metric_epoch = state["best"]["epoch"]
         engine.state.iteration = state["engine"]["iteration"]
         engine.state.epoch = engine.state.iteration // engine.state.epoch_length
-        engine.data_loader.position = engine.state.iteration
+        if isinstance(engine.data_loader, Positioned):
+            engine.data_loader.position = engine.state.iteration
         _set_random_state(state["random"])
         del self._loaded
         logger.info(
@@ -154,7 +156,7 @@ class TrainingState:
         raise SystemExit(128 + (self._signal or 0))
 
 
-def _best(evaluator: Engine | None) -> dict:
+def _best(evaluator: Evaluator | None) -> dict:
     state = evaluator.state if evaluator is not None else None
     return {"metric": float(getattr(state, "best_metric", -1)), "epoch": int(getattr(state, "best_metric_epoch", -1))}
 

@@ -66,6 +66,7 @@ class MLflowTracker:
         self.evaluator = evaluator
         self.log_interval = log_interval
         self.run_id: str | None = None
+        self._params: list[Param] = []
         self._pending: list[Metric] = []
         self._retry_at = 0.0
         self._warned = False
@@ -88,12 +89,12 @@ class MLflowTracker:
         engine.on_exit.push(self._close)
         self._attempt(self._open)
 
-    def _open(self) -> None:
-        """Create the run, or reopen the one that a resumed training belongs to."""
+    def _open(self) -> str:
+        """Create the run, or reopen the one that a resumed training belongs to; its id."""
         self.client = mlflow.MlflowClient(self.tracking_uri)
         if self.run_id is not None:
             self.client.update_run(self.run_id, status="RUNNING")
-            return
+            return self.run_id
         experiment = self.client.get_experiment_by_name(self.experiment_name)
         if experiment is None:
             location = None
@@ -102,10 +103,9 @@ class MLflowTracker:
             experiment_id = self.client.create_experiment(self.experiment_name, artifact_location=location)
         else:
             experiment_id = experiment.experiment_id
-        run_id = self.client.create_run(experiment_id, run_name=self.run_name).info.run_id
-        params = [Param(name, str(value)[:LARGEST_PARAM]) for name, value in _flat(self.settings)]
-        self.client.log_batch(run_id, params=params)
-        self.run_id = run_id
+        self.run_id = self.client.create_run(experiment_id, run_name=self.run_name).info.run_id
+        self._params = [Param(name, str(value)[:LARGEST_PARAM]) for name, value in _flat(self.settings)]
+        return self.run_id
 
     def _log_iteration(self, engine: AlternatingTrainer) -> None:
         self._log(scalars(engine.state.output), engine.state.iteration)
@@ -125,13 +125,17 @@ class MLflowTracker:
         now = int(time.time() * 1000)
         self._pending += [Metric(name, float(value), now, step) for name, value in values.items()]
 
-    def _flush(self) -> None:
-        if self.run_id is None:
-            self._open()
+    def _flush(self) -> str:
+        """Send what is pending; the id of the run."""
+        run_id = self.run_id or self._open()
+        if self._params:
+            self.client.log_batch(run_id, params=self._params)
+            self._params = []
         while self._pending:
             batch = self._pending[:LARGEST_BATCH]
-            self.client.log_batch(self.run_id, metrics=batch)
+            self.client.log_batch(run_id, metrics=batch)
             del self._pending[: len(batch)]
+        return run_id
 
     def _close(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._retry_at = 0.0
@@ -139,18 +143,18 @@ class MLflowTracker:
         status = "FINISHED" if error is None else "KILLED" if asked_to_stop else "FAILED"
 
         def finish() -> None:
-            self._flush()
+            run_id = self._flush()
             for path in self.artifacts:
                 if path.is_dir():
-                    self.client.log_artifacts(self.run_id, str(path), path.name)
+                    self.client.log_artifacts(run_id, str(path), path.name)
                 elif path.is_file():
-                    self.client.log_artifact(self.run_id, str(path))
-            self.client.set_terminated(self.run_id, status)
+                    self.client.log_artifact(run_id, str(path))
+            self.client.set_terminated(run_id, status)
 
         if not self._attempt(finish):
             logger.warning("%d values and the artifacts of this run did not reach MLflow.", len(self._pending))
 
-    def _attempt(self, action: Callable[[], None]) -> bool:
+    def _attempt(self, action: Callable[[], object]) -> bool:
         """Do something with MLflow; a failure is a warning, and the next attempt waits a while."""
         if time.monotonic() < self._retry_at:
             return False
