@@ -72,13 +72,15 @@ def build(definition: Mapping[str, Any]) -> nn.Module:
             this bundle: a model card may come from elsewhere, and a definition can name any function.
     """
     target = str(definition.get("_target_", "")) if isinstance(definition, Mapping) else ""
+    if target and "." not in target:
+        target = f"monai.networks.nets.{target}"  # MONAI's short name
     allowed = ("scripts.networks.", "monai.networks.")
     if not target.startswith(allowed):
         raise InputError(
             f"the model card asks for {target!r}: only networks of {' and '.join(allowed)} are built from it."
         )
     try:
-        return ConfigParser({"network_def": dict(definition)}).get_parsed_content("network_def")
+        return ConfigParser({"network_def": dict(definition) | {"_target_": target}}).get_parsed_content("network_def")
     except Exception as error:
         raise InputError(
             f"the model card's network_def cannot be built: {root_cause(error)}. Copy the card again."

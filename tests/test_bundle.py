@@ -1,6 +1,7 @@
 """The bundle as MONAI's tools see it: metadata, properties, and use from anywhere."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -223,3 +224,51 @@ def test_a_full_disk_leaves_the_last_state(
     assert "No space left on device" in str(input_error_in(raised.value))
     assert kept == [state.read_bytes()]
     assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_broken_image_stops_before_anything_is_written(
+    phantom_dir: Path, make_training: Callable[..., ConfigWorkflow], tmp_path: Path
+) -> None:
+    broken = tmp_path / "data"
+    shutil.copytree(phantom_dir, broken)
+    image = next(iter(sorted(broken.glob("training/patient*/*_frame01.nii.gz"))))
+    image.write_bytes(image.read_bytes()[:200])
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - MONAI wraps it
+        make_training(dataset_dir=str(broken)).run()
+    assert str(image) in str(input_error_in(raised.value))
+    assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"labeled_fraction": 1.0}, "no unlabelled case"),
+        ({"labeled_fraction": 1.5}, "labeled_fraction must lie in (0, 1], got 1.5"),
+        ({"labeled_fraction": 0}, "labeled_fraction must lie in (0, 1], got 0"),
+        ({"labeled_patients": 2}, "were both given"),
+        ({"labeled_fraction": None, "labeled_patients": 0}, "labeled_patients must be a whole number in 1 to"),
+        ({"precision": "half"}, "precision must be"),
+        ({"mlflow": "maybe"}, "--mlflow must be true or false"),
+        ({"size": [30, 30]}, "divisible by 4"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(
+    settings: dict, message: str, make_training: Callable[..., ConfigWorkflow], tmp_path: Path
+) -> None:
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - MONAI wraps it
+        make_training(**settings).run()
+    error: BaseException | None = raised.value
+    texts = []
+    while error is not None:
+        texts.append(str(error))
+        error = error.__cause__ or error.__context__
+    assert any(message in text for text in texts)
+    assert not list(tmp_path.rglob("model.pt"))
+
+
+def test_full_supervision_needs_no_unlabelled_patient(make_training: Callable[..., ConfigWorkflow]) -> None:
+    unsupervised = ("image_reconstruction", "mask_cycle", "image_cycle", "mask_adversarial", "image_adversarial")
+    off = {f"weights__{name}": 0 for name in unsupervised}
+    workflow = make_training(labeled_fraction=1.0, max_epochs=1, **off)
+    workflow.run()
+    assert workflow.trainer.state.metrics.keys() == {"loss", "segmentation"}

@@ -161,7 +161,7 @@ def test_what_is_not_acdc_is_refused_with_the_remedies(tmp_path: Path, make, pro
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("unreadable", ["ACDC", "patient003"])
+@pytest.mark.parametrize("unreadable", ["what is above", "ACDC", "patient003"])
 def test_a_folder_that_may_not_be_read_is_refused(acdc: Path, monkeypatch: pytest.MonkeyPatch, unreadable: str) -> None:
     """By refusing it from within, since whoever runs the tests may be allowed to read everything."""
     listdir = os.listdir
@@ -174,6 +174,9 @@ def test_a_folder_that_may_not_be_read_is_refused(acdc: Path, monkeypatch: pytes
     def refuse_iterdir(self: Path):
         return (self / child for child in refuse(self))
 
+    if unreadable == "what is above":
+        unreadable = "ACDC"
+        monkeypatch.setattr(Path, "is_dir", refuse)
     monkeypatch.setattr(os, "listdir", refuse)
     monkeypatch.setattr(Path, "iterdir", refuse_iterdir)
     with pytest.raises(
@@ -208,6 +211,16 @@ def test_the_list_names_files_relative_to_the_data_set(acdc: Path) -> None:
             assert item["phase"] == ("ED" if "frame01" in item["image"] else "ES")
     assert [item["patient"] for item in content["unlabeled"]] == [p for p in patients["unlabeled"] for _ in range(2)]
     assert not [item for item in content["unlabeled"] if "label" in item]
+
+
+@pytest.mark.parametrize(
+    ("record", "name", "licence"), [(False, "ACDC", "CC BY-NC-SA 4.0"), (True, "phantom", "Apache-2.0")]
+)
+def test_the_list_says_whose_data_these_are(acdc: Path, record: bool, name: str, licence: str) -> None:
+    if record:
+        (acdc / "phantom.json").write_text("{}")
+    content = data_list(acdc)
+    assert (content["name"], content["licence"]) == (name, licence)
 
 
 def test_a_drawn_split_leaves_the_official_test_patients_alone(acdc: Path) -> None:

@@ -10,8 +10,10 @@ import pytest
 from scipy.ndimage import binary_dilation, binary_fill_holes
 from scipy.ndimage import label as connected_components
 
+from scripts.data.groups import GROUPS
 from scripts.data.heart import HeartShape, contraction
-from scripts.data.phantom import GROUPS, PhantomPatient, Tissue, bssfp_signal, main, write_phantom
+from scripts.data.phantom import PhantomPatient, main, write_phantom
+from scripts.data.tissues import Tissue, bssfp_signal
 
 Rendered = dict[tuple[str, str], tuple[PhantomPatient, int, np.ndarray, np.ndarray]]
 CLASSES = {"rv": 1, "myocardium": 2, "lv": 3}
