@@ -55,9 +55,9 @@ def find_patients(dataset_dir: str | Path | None) -> dict[str, Patient]:
     if not dataset_dir:
         raise InputError(f"no dataset_dir was given, and this run is defined on ACDC. {REMEDY}")
     root = Path(dataset_dir)
-    if not root.is_dir():
-        raise InputError(f"dataset_dir {root} is not a folder. {REMEDY}")
     try:
+        if not root.is_dir():
+            raise InputError(f"dataset_dir {root} is not a folder. {REMEDY}")
         os.listdir(root)  # glob passes in silence over what it may not read
         folders = sorted(p for pattern in ("patient*", "*/patient*") for p in root.glob(pattern) if p.is_dir())
         patients = [_read_patient(folder) for folder in folders if re.fullmatch(r"patient\d{3,}", folder.name)]
