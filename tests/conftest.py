@@ -27,7 +27,8 @@ def phantom_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def real_data() -> Path:
     """The folder of real data, where there is one."""
     if "BUNDLE_REAL_DATA" not in os.environ:
-        pytest.skip("BUNDLE_REAL_DATA is not set: no real data to test on")
+        message = "BUNDLE_REAL_DATA is not set: no real data to test on"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     return Path(os.environ["BUNDLE_REAL_DATA"])
 
 

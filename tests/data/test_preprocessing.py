@@ -318,6 +318,17 @@ def test_a_label_with_another_origin_is_taken_voxel_by_voxel_with_a_warning(
     np.testing.assert_array_equal(data["label"].numpy()[0], mask)
 
 
+def test_a_label_of_nearly_the_same_voxel_size_is_taken_voxel_by_voxel(write_volume: WriteVolume) -> None:
+    """Headers round; over a hundred pixels even 0.7 % would shift the outermost by most of one."""
+    mask = labels(120, 110, 2)
+    files = {
+        "image": write_volume("i.nii.gz", volume(*mask.shape)),
+        "label": write_volume("l.nii.gz", mask, (1.51, 1.51, 8)),
+    }
+    data = SliceGrid((1.5, 1.5), (120, 110)).preprocessing(("image", "label"))({k: str(v) for k, v in files.items()})
+    np.testing.assert_array_equal(data["label"].numpy()[0], mask)
+
+
 @pytest.mark.parametrize("broken", [0.0, np.nan, np.inf])
 def test_a_file_without_voxel_size_is_refused(write_volume: WriteVolume, broken: float) -> None:
     path = write_volume("flat.nii", volume(*S))

@@ -239,8 +239,10 @@ def test_other_settings_or_items_are_another_cache(items: list[dict], tmp_path: 
     count = Counting()
     SliceDataset(items, count, cache_dir=tmp_path, cache_key=[1.5, 16])
     others = items[::-1] if "swap" in change else items[: len(items) - change.get("drop", 0)]
-    if "phase" in change or "unlabelled" in change:
-        others = [{"image": item["image"], **{k: v for k, v in change.items() if k == "phase"}} for item in others]
+    if "phase" in change:
+        others = [item | change for item in others]
+    if "unlabelled" in change:
+        others = [{"image": item["image"]} for item in others]
     again = SliceDataset(others, count, cache_dir=tmp_path, cache_key=change.get("cache_key", [1.5, 16]))
     assert count.calls == 2 + len(others)
     assert again.files == [item["image"] for item in others]

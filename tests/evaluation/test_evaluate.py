@@ -183,7 +183,7 @@ def test_other_settings(make_run: Callable[..., Path], phantom_dir: Path, tmp_pa
     workflow.run()
     assert workflow.postprocessing.largest is not None
     page = (output / "summary.md").read_text()
-    assert page.startswith("# ACDC, test section: 4 cases")
+    assert page.startswith("# phantom, test section: 4 cases")
     assert "Only the largest connected component of each structure was kept." in page
     assert "BasicUNet" in page
     assert "chosen by its scores on this section" not in page

@@ -1,5 +1,7 @@
 """MLflow holds what a run was, and a run does not need MLflow."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -7,12 +9,14 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
+from ignite.engine import Events
 from mlflow.entities import Run
 from monai.bundle import ConfigWorkflow
-from running import bundle_command, command_environment
+from running import ROOT, bundle_command, command_environment, training_arguments
 
 TERMS = {
     "segmentation",
@@ -71,7 +75,6 @@ def test_without_mlflow_installed(tmp_path: Path, phantom_dir: Path) -> None:
         "import sys; sys.path.insert(0, sys.argv.pop(1)); sys.argv[0] = 'monai.bundle';"
         "import runpy; runpy.run_module('monai.bundle', run_name='__main__')"
     )
-    from running import ROOT, training_arguments
 
     def run(folder: Path, flag: str) -> subprocess.CompletedProcess:
         arguments = training_arguments(folder, phantom_dir, mlflow=flag, max_epochs=1)
@@ -101,21 +104,23 @@ def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen]]:
     command += ["--backend-store-uri", f"sqlite:///{store / 'db'}", "--artifacts-destination", str(store / "artifacts")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(f"{address}/health", timeout=1).read()
-            break
-        except OSError:
-            assert process.poll() is None, "the MLflow server ended"
-            time.sleep(0.1)
+    deadline = time.monotonic() + 240
+    while not answers(address):
+        assert process.poll() is None, "the MLflow server ended"
+        assert time.monotonic() < deadline, "the MLflow server does not answer"
+        time.sleep(0.2)
     yield address, process
     stop(process)
 
 
-def stop(process: subprocess.Popen) -> None:
-    import os
-    import signal
+def answers(address: str) -> bool:
+    try:
+        return urllib.request.urlopen(f"{address}/health", timeout=1).status == 200
+    except OSError:
+        return False
 
+
+def stop(process: subprocess.Popen) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=30)
@@ -134,8 +139,6 @@ def test_a_real_server_and_its_death(
 
     # The server dies after the first epoch of a second run; training goes on to its end.
     workflow = make_training(folder=tmp_path / "dies", mlflow=True, tracking_uri=address, log_interval=1)
-    from ignite.engine import Events
-
     workflow.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=1), lambda: stop(process))
     workflow.run()
     assert (tmp_path / "dies" / "models" / "model.pt").is_file()
@@ -161,8 +164,7 @@ def test_values_kept_while_the_server_is_away_arrive_later(
 ) -> None:
     workflow = make_training(mlflow=True, log_interval=1)
     trainer = workflow.trainer
-    tracker = workflow.parser.get_parsed_content("train#tracker")
-    from ignite.engine import Events
+    tracker: Any = trainer.stateful["tracker"]
 
     def away(*args: object, **kwargs: object) -> None:
         raise ConnectionError("away")
