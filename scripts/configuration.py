@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,12 @@ def _resolved(parser: ConfigParser, id: str) -> Any:
     if isinstance(raw, list):
         return [_resolved(parser, f"{id}::{index}") for index in range(len(raw))]
     return parser.get_parsed_content(id) if isinstance(raw, str) else raw
+
+
+def sources(ids: Sequence[str]) -> dict[str, Any]:
+    """What the config being evaluated says at ``ids``, as written."""
+    parser = executing_parser()
+    return {id: json.loads(json.dumps(parser[id], default=str)) for id in ids}
 
 
 def executed_config() -> dict:

@@ -26,7 +26,8 @@ class ModelCard:
         network_def: ``_target_`` and arguments of the segmentor; it returns logits (B, K, H, W).
         class_names: of label values 0 to K - 1.
         spacing, size: in-plane grid, mm and pixels.
-        data_list_sha256: of the run's data list.
+        data_list_sha256: of the run's data list. run_sha256: of all that its result depends on (the fingerprint).
+        weights_sha256: of the file of weights, so that the two files are known to belong together.
         trained_on, licence: data set and the licence of models made from it.
         bundle_version: of ``metadata.json``.
         scores: validation metrics of these weights, with the epoch.
@@ -43,6 +44,8 @@ class ModelCard:
     bundle_version: str
     scores: dict[str, float] = field(default_factory=dict)
     normalization: str = NORMALIZATION
+    run_sha256: str = ""
+    weights_sha256: str = ""
 
     @property
     def grid(self) -> SliceGrid:
@@ -53,7 +56,8 @@ class ModelCard:
         """Write weights (CPU tensors) to ``path`` and the card, with ``scores``, beside it."""
         weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
         save_tensors(path, weights)
-        write_json(card_path(path), asdict(self) | {"scores": dict(scores)})
+        known = {"scores": dict(scores), "weights_sha256": _file_sha256(path)}
+        write_json(card_path(path), asdict(self) | known)
 
 
 def card_path(model: str | Path) -> Path:
@@ -84,6 +88,11 @@ def load_model(model: str | Path) -> tuple[nn.Module, ModelCard]:
         InputError: a file is missing or broken, or the weights do not fit the card, with the difference named.
     """
     card = read_card(model)
+    if card.weights_sha256 and Path(model).is_file() and card.weights_sha256 != _file_sha256(model):
+        raise InputError(
+            f"{card_path(model)} was not written with {model}: the weights are others than it describes. Copy both files "
+            "of one run, or resume the run (--resume true), which writes both anew."
+        )
     return load_network(build(card.network_def), model), card
 
 
@@ -110,6 +119,11 @@ def load_network(network: nn.Module, model: str | Path, device: torch.device | s
         )
     network.load_state_dict(weights)
     return network.to(device).eval()
+
+
+def _file_sha256(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256(content: Any) -> str:

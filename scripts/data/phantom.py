@@ -25,8 +25,13 @@ from numpy.typing import NDArray
 
 from scripts.data.acdc import PHANTOM_RECORD
 from scripts.data.patients import PhantomPatient
+from scripts.errors import InputError
 
 VERSION = 2  # raise when the same parameters give other bytes
+
+
+class PhantomExistsError(InputError, FileExistsError):
+    """The place of a phantom is taken by something else."""
 
 
 def write_phantom(
@@ -44,7 +49,7 @@ def write_phantom(
 
     Raises:
         ValueError: fewer than one patient, or more than the layout's three digits can number.
-        FileExistsError: the directory holds something else.
+        PhantomExistsError: the directory holds something else.
     """
     if not 1 <= patients <= 999:
         raise ValueError(f"Expected 1 to 999 patients, got {patients}.")
@@ -69,7 +74,7 @@ def write_phantom(
 
 
 def _holds(directory: Path, parameters: dict[str, int]) -> bool:
-    """Whether ``directory`` holds the phantom of ``parameters``; FileExistsError if it holds others."""
+    """Whether ``directory`` holds the phantom of ``parameters``; PhantomExistsError if it holds others."""
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return False
     record = directory / PHANTOM_RECORD
@@ -82,7 +87,7 @@ def _holds(directory: Path, parameters: dict[str, int]) -> bool:
                 return True
         except json.JSONDecodeError:
             pass
-    raise FileExistsError(
+    raise PhantomExistsError(
         f"{directory} holds {found}, but the phantom asked for is {json.dumps(parameters)}. "
         "Choose another directory or remove this one first."
     )

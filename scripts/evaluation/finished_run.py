@@ -26,6 +26,7 @@ class FinishedRun:
     model: Path
     dataset_dir: str
     data_list: dict[str, Any]
+    run_sha256: str = ""
 
     def output_dir(self, section: str) -> str:
         """Where the evaluation on ``section`` goes, unless told otherwise."""
@@ -50,6 +51,11 @@ class FinishedRun:
                 f"{self.model} was trained with another data list than the one in {self.folder}, so it may know the "
                 "cases that it would be evaluated on. A later run has probably written its model to the same ckpt_dir: "
                 "evaluate that run's folder, or train this one again with a ckpt_dir of its own."
+            )
+        if self.run_sha256 and card.run_sha256 and card.run_sha256 != self.run_sha256:
+            raise InputError(
+                f"{self.model} is of another run than {self.folder}: a later run has written its model to the same ckpt_dir. "
+                "Evaluate that run's folder, or train this one again with a ckpt_dir of its own."
             )
         listed = self.data_list.get(section) or []
         if not listed:
@@ -104,7 +110,7 @@ def read_run(run_dir: str | Path | None) -> FinishedRun:
             f"the run in {folder} has no model: {path} is not there. Training writes it after its first validation: "
             "let it get that far, continue it with --resume true, or put the file back if it was moved."
         )
-    return FinishedRun(folder, path, dataset_dir, data_list)
+    return FinishedRun(folder, path, dataset_dir, data_list, str(record.get("run_sha256", "")))
 
 
 def _read_json(path: Path, folder: Path) -> Any:

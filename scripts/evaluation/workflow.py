@@ -6,20 +6,20 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 
 
-def evaluate_run(run_dir: str | Path, bundle_root: str | Path, **settings: Any) -> None:
+def evaluate_run(run_dir: str | Path, **settings: Any) -> None:
     """Do what ``monai.bundle run evaluating --config_file configs/evaluate.json --run_dir`` does, in this process.
 
     Args:
         run_dir: folder of a finished run.
-        bundle_root: folder that holds ``configs``.
         **settings: of ``configs/evaluate.json``.
     """
-    config = Path(bundle_root) / "configs" / "evaluate.json"
+    root = Path(__file__).resolve().parents[2]
+    config = root / "configs" / "evaluate.json"
     workflow = ConfigWorkflow(
         str(config),
         workflow_type="infer",
         logging_file=False,
-        bundle_root=str(bundle_root),
+        bundle_root=str(root),
         run_dir=str(run_dir),
         **settings,
     )

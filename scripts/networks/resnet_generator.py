@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from scripts.errors import InputError
 from scripts.networks.initialization import initialize_normal
 
 DOWNSAMPLING_FACTOR = 4
@@ -40,7 +41,7 @@ class ResNetGenerator(nn.Module):
         activation: "none" or "tanh".
 
     Raises:
-        ValueError: for an unknown activation, and in ``forward`` for H or W that 4 does not divide or that is below 8.
+        InputError: for an unknown activation, and in ``forward`` for H or W that 4 does not divide or that is below 8.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class ResNetGenerator(nn.Module):
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}, got {activation!r}.")
+            raise InputError(f"activation must be one of {sorted(ACTIVATIONS)}, got {activation!r}.")
         layers: list[nn.Module] = [*_convolution_block(in_channels, filters, kernel_size=7)]
         for width in (filters, 2 * filters):
             layers += [
@@ -70,9 +71,9 @@ class ResNetGenerator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Translate ``x`` (B, in_channels, H, W) float to (B, out_channels, H, W); H and W are multiples of 4, from 8 on."""
         if any(size % DOWNSAMPLING_FACTOR or size < SMALLEST_SIZE for size in x.shape[-2:]):
-            raise ValueError(
+            raise InputError(
                 f"the generator needs H and W divisible by {DOWNSAMPLING_FACTOR} and at least {SMALLEST_SIZE}, got "
-                f"{tuple(x.shape[-2:])}: wrap it in scripts.networks.padding.PadToMultiple, which pads and crops back."
+                f"{tuple(x.shape[-2:])}: wrap it in scripts.networks.padding.PadToMultiple, which pads and crops back, or give --size in multiples of it."
             )
         return self.layers(x)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scripts.errors import InputError
 from scripts.labels import VOID
 from scripts.objectives.terms import (
     Weights,
@@ -125,7 +126,7 @@ class CycleGANObjective:
 
     Raises:
         TypeError: for a weight of an unknown name.
-        ValueError: for an unknown ``mask_input``.
+        InputError: for an unknown ``mask_input``.
     """
 
     def __init__(
@@ -139,7 +140,7 @@ class CycleGANObjective:
         mask_input: str = "soft",
     ) -> None:
         if mask_input not in ("soft", "straight-through"):
-            raise ValueError(f'mask_input must be "soft" or "straight-through", got {mask_input!r}.')
+            raise InputError(f'mask_input must be "soft" or "straight-through", got {mask_input!r}.')
         self.weights = weights if isinstance(weights, CycleGANWeights) else CycleGANWeights(**(weights or {}))
         self.num_classes = num_classes
         self.mask_input = mask_input

@@ -5,6 +5,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+REMEDY = (
+    "look at the files of the batch, resume with --clip_norm 1 or --precision float32, or start anew with a smaller "
+    "--learning_rate."
+)
+
 
 class NonFiniteLossError(RuntimeError):
     """A loss term became NaN or infinite; says which, when, and on which files."""
@@ -46,6 +51,5 @@ class FiniteGuard:
                 bad = {n: v for n, v, ok in zip(names, values.tolist(), finite, strict=True) if not ok}
                 raise NonFiniteLossError(
                     f"loss term {', '.join(f'{n} = {v}' for n, v in bad.items())} at iteration {iteration}; "
-                    f"batch of {', '.join(files) or 'unnamed images'}. The last saved state is intact: look at these "
-                    "files, or resume with a smaller learning rate, gradient clipping or precision float32."
+                    f"batch of {', '.join(files) or 'unnamed images'}. The last saved state is intact: {REMEDY}"
                 )

@@ -28,7 +28,8 @@ class FakePool:
             return fakes
         answer = []
         for item in zip(*fakes, strict=True):
-            item = tuple(tensor.clone() for tensor in item)
+            # In float32, so that a run can go on in another precision.
+            item = tuple(tensor.float() if tensor.is_floating_point() else tensor.clone() for tensor in item)
             if len(self.items) < self.size:
                 self.items.append(item)
                 answer.append(item)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from scripts.errors import InputError
+
 
 @dataclass(frozen=True)
 class ConstantThenLinear:
@@ -15,7 +17,7 @@ class ConstantThenLinear:
 
     def __post_init__(self) -> None:
         if not 0 <= self.constant_epochs <= self.max_epochs:
-            raise ValueError(
+            raise InputError(
                 f"constant_epochs must lie in [0, max_epochs = {self.max_epochs}], got {self.constant_epochs}."
             )
 

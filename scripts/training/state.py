@@ -3,7 +3,7 @@
 import logging
 import random
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,6 +15,7 @@ from monai.engines import Evaluator
 
 from scripts.errors import InputError
 from scripts.files import save_tensors
+from scripts.training.finite import REMEDY, NonFiniteLossError
 from scripts.training.trainer import AlternatingTrainer, Positioned
 
 logger = logging.getLogger(__name__)
@@ -31,10 +32,13 @@ class TrainingState:
         path: the file; written whole or not at all.
         fingerprint: plain JSON of what must not change between stop and resume (networks, data list, schedule).
         resume: whether to load ``path`` at the start.
+        overwrite: whether a new run may take the place of one whose state is at ``path``.
+        replaces: further files of such a run, removed at the start.
         evaluator: its best score is kept.
 
     Raises:
-        InputError: at the start, when resuming without a state or under another fingerprint.
+        InputError: at the start, when resuming without a state or under another fingerprint, and when a new run would
+            replace another. NonFiniteLossError: instead of saving weights that are not finite.
     """
 
     def __init__(
@@ -42,6 +46,8 @@ class TrainingState:
         path: str | Path,
         fingerprint: Mapping[str, Any],
         resume: bool = False,
+        overwrite: bool = False,
+        replaces: Sequence[str | Path] = (),
         evaluator: Evaluator | None = None,
     ) -> None:
         self.path = Path(path)
@@ -49,20 +55,36 @@ class TrainingState:
         self.resume = resume
         self.evaluator = evaluator
         self._signal: int | None = None
+        self.replaces = [Path(name) for name in (path, *replaces)]
         if resume:
             self._loaded = self._read()
+        elif self.path.is_file() and not overwrite:
+            raise InputError(
+                f"{self.path} holds a run already: go on with it by --resume true, start another one beside it with another "
+                "--output_dir and --ckpt_dir, or replace it by --overwrite true."
+            )
 
     def attach(self, engine: AlternatingTrainer) -> None:
-        if self.resume:
-            engine.add_event_handler(Events.STARTED, self.restore)
+        engine.add_event_handler(Events.STARTED, self.restore if self.resume else self._clear)
         engine.add_event_handler(Events.STARTED, self._listen)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._stop_if_asked)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save_epoch)
+
+    def _clear(self) -> None:
+        """A new run is not mistaken for the one that was here."""
+        for path in self.replaces:
+            path.unlink(missing_ok=True)
 
     def save(self, engine: AlternatingTrainer) -> None:
         objective = engine.objective
         networks = objective.generators.state_dict(prefix="generators.")
         networks |= objective.discriminators.state_dict(prefix="discriminators.")
+        broken = [name for name, tensor in networks.items() if not torch.isfinite(tensor).all()]
+        if broken:
+            raise NonFiniteLossError(
+                f"weights are NaN or infinite at iteration {engine.state.iteration}, {broken[0]} among {len(broken)} tensors, "
+                f"though every loss was finite. The last saved state is intact: {REMEDY}"
+            )
         state = {
             "format": FORMAT,
             "fingerprint": self.fingerprint,
@@ -92,7 +114,8 @@ class TrainingState:
         for scheduler, saved in zip(engine.schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
         for name, scaler in engine.scalers.items():
-            scaler.load_state_dict(state["scalers"][name])
+            if scaler.is_enabled() and state["scalers"][name]:  # empty if the run had another precision so far
+                scaler.load_state_dict(state["scalers"][name])
         for name, pool in engine.pools.items():
             pool.load_state_dict(state["pools"][name], device)
         for name, handler in engine.stateful.items():
@@ -147,12 +170,15 @@ class TrainingState:
         engine.guard.check()
         if engine.state.iteration % engine.state.epoch_length:
             self.save(engine)
-            logger.info("Stopped at iteration %d; go on with --resume true.", engine.state.iteration)
-            raise SystemExit(128 + self._signal)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._leave)
+            self._leave(engine)
 
-    def _leave(self) -> None:
-        logger.info("Stopped at the end of an epoch; go on with --resume true.")
+    def _save_epoch(self, engine: AlternatingTrainer) -> None:
+        self.save(engine)
+        if self._signal is not None:
+            self._leave(engine)
+
+    def _leave(self, engine: AlternatingTrainer) -> None:
+        logger.info("Stopped at iteration %d; go on with --resume true.", engine.state.iteration)
         raise SystemExit(128 + (self._signal or 0))
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from ignite.engine import Engine, Events
 from monai.utils import path_to_uri
@@ -21,6 +22,7 @@ from scripts.training.trainer import AlternatingTrainer
 try:
     import mlflow
     from mlflow.entities import Metric, Param
+    from mlflow.exceptions import MlflowException
 except ImportError as error:
     raise InputError("MLflow is not installed: pip install mlflow, or run with --mlflow false.") from error
 
@@ -92,20 +94,29 @@ class MLflowTracker:
     def _open(self) -> str:
         """Create the run, or reopen the one that a resumed training belongs to; its id."""
         self.client = mlflow.MlflowClient(self.tracking_uri)
-        if self.run_id is not None:
-            self.client.update_run(self.run_id, status="RUNNING")
+        if self.run_id is not None and self._reopen(self.run_id):
             return self.run_id
         experiment = self.client.get_experiment_by_name(self.experiment_name)
         if experiment is None:
             location = None
             if self.tracking_uri.startswith("sqlite:///"):
-                location = path_to_uri(Path(self.tracking_uri.removeprefix("sqlite:///")).parent / "mlruns")
+                location = path_to_uri(Path(unquote(self.tracking_uri.removeprefix("sqlite:///"))).parent / "mlruns")
             experiment_id = self.client.create_experiment(self.experiment_name, artifact_location=location)
         else:
             experiment_id = experiment.experiment_id
         self.run_id = self.client.create_run(experiment_id, run_name=self.run_name).info.run_id
         self._params = [Param(name, str(value)[:LARGEST_PARAM]) for name, value in _flat(self.settings)]
         return self.run_id
+
+    def _reopen(self, run_id: str) -> bool:
+        try:
+            self.client.update_run(run_id, status="RUNNING")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            logger.warning("MLflow at %s no longer knows run %s: a new one begins.", self.tracking_uri, run_id)
+            return False
+        return True
 
     def _log_iteration(self, engine: AlternatingTrainer) -> None:
         self._log(scalars(engine.state.output), engine.state.iteration)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -228,6 +229,16 @@ def test_a_changed_file_is_preprocessed_again(items: list[dict], write_volume: W
     assert count.calls == 4
     assert torch.equal(first.images, second.images)
     assert not torch.equal(first.labels, second.labels)
+
+
+def test_a_file_of_a_new_time_is_preprocessed_again(items: list[dict], tmp_path: Path) -> None:
+    """It may have been written anew with as many bytes."""
+    count = Counting()
+    SliceDataset(items, count, cache_dir=tmp_path)
+    time = os.stat(items[1]["label"]).st_mtime_ns + 10**9
+    os.utime(items[1]["label"], ns=(time, time))
+    SliceDataset(items, count, cache_dir=tmp_path)
+    assert count.calls == 4
 
 
 @pytest.mark.parametrize(

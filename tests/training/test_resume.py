@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 from running import ROOT, command_environment, training_arguments
 
+from scripts.data.phantom import write_phantom
 from scripts.errors import InputError, input_error_in
 
 EPOCHS = 3
@@ -117,6 +119,64 @@ def test_resuming_without_a_state_says_so(
         make_training(folder=tmp_path, resume="true").run()
     assert isinstance(input_error_in(raised.value), InputError)
     assert str(state) in str(input_error_in(raised.value))
+
+
+def test_other_data_of_the_same_names_are_not_resumed(
+    finished_run: Path, tmp_path: Path, make_training: Callable[..., ConfigWorkflow]
+) -> None:
+    other = write_phantom(tmp_path / "other", patients=10, seed=1, smallest=True)
+    with pytest.raises(Exception) as raised:  # noqa: PT011
+        make_training(folder=finished_run, resume=True, dataset_dir=str(other)).run()
+    assert "1 setting(s) differ from the interrupted run (files:" in str(input_error_in(raised.value))
+
+
+def test_a_new_run_does_not_replace_another_unless_told(
+    phantom_dir: Path, tmp_path: Path, make_training: Callable[..., ConfigWorkflow]
+) -> None:
+    make_training(folder=tmp_path, max_epochs=1).run()
+    state = tmp_path / "models" / "training_state.pt"
+    before = state.read_bytes()
+    with pytest.raises(Exception) as raised:  # noqa: PT011
+        make_training(folder=tmp_path, max_epochs=1).run()
+    assert f"{state} holds a run already" in str(input_error_in(raised.value))
+    assert state.read_bytes() == before
+    make_training(folder=tmp_path, max_epochs=1, overwrite="true", seed=5).run()
+    assert torch.load(state, weights_only=True)["fingerprint"]["seed"] == 5
+
+
+def test_broken_weights_do_not_replace_the_last_state(
+    tmp_path: Path, make_training: Callable[..., ConfigWorkflow]
+) -> None:
+    workflow = make_training(folder=tmp_path)
+    trainer = workflow.trainer
+    state = tmp_path / "models" / "training_state.pt"
+    kept = []
+
+    def break_a_weight() -> None:
+        kept.append(state.read_bytes())
+        next(trainer.network.parameters()).data.fill_(float("nan"))
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=2 * trainer.state.epoch_length), break_a_weight)
+    with pytest.raises(Exception) as raised:  # noqa: PT011
+        workflow.run()
+    assert "weights are NaN or infinite" in str(raised.value.__cause__)
+    assert kept == [state.read_bytes()]
+
+
+def test_a_run_goes_on_in_another_precision(tmp_path: Path, make_training: Callable[..., ConfigWorkflow]) -> None:
+    workflow = make_training(folder=tmp_path, precision="bfloat16")
+    workflow.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=1), workflow.trainer.terminate)
+    workflow.run()
+    resumed = make_training(folder=tmp_path, precision="float32", resume=True)
+    resumed.run()
+    assert resumed.trainer.state.epoch == 2
+
+
+def test_validation_comes_after_the_last_epoch_at_the_latest(
+    tmp_path: Path, make_training: Callable[..., ConfigWorkflow]
+) -> None:
+    make_training(folder=tmp_path, max_epochs=1, val_interval=3).run()
+    assert (tmp_path / "models" / "model.pt").is_file()
 
 
 def test_a_misspelt_flag_is_refused(make_training: Callable[..., ConfigWorkflow]) -> None:

@@ -159,6 +159,29 @@ def test_a_server_that_is_down_from_the_start(
     assert "does not answer; training goes on" in caplog.text
 
 
+def test_artifacts_lie_beside_the_database_whatever_the_folder_is_called(
+    make_training: Callable[..., ConfigWorkflow], tmp_path: Path
+) -> None:
+    folder = tmp_path / "a b ä"
+    make_training(folder=folder, mlflow=True, max_epochs=1).run()
+    assert list((folder / "mlruns").rglob("model.pt"))
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_a_resumed_run_whose_record_is_gone_gets_another(
+    make_training: Callable[..., ConfigWorkflow], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    workflow = make_training(mlflow=True)
+    workflow.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=1), workflow.trainer.terminate)
+    workflow.run()
+    elsewhere = f"sqlite:///{tmp_path / 'other.db'}"
+    make_training(mlflow=True, resume=True, tracking_uri=elsewhere).run()
+    assert "a new one begins" in caplog.text
+    _, (run,) = runs(elsewhere)
+    assert run.info.status == "FINISHED"
+    assert "val_miou" in run.data.metrics
+
+
 def test_values_kept_while_the_server_is_away_arrive_later(
     make_training: Callable[..., ConfigWorkflow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
