@@ -28,8 +28,7 @@ class FakePool:
             return fakes
         answer = []
         for item in zip(*fakes, strict=True):
-            # In float32, so that a run can go on in another precision.
-            item = tuple(tensor.float() if tensor.is_floating_point() else tensor.clone() for tensor in item)
+            item = tuple(_kept(tensor) for tensor in item)
             if len(self.items) < self.size:
                 self.items.append(item)
                 answer.append(item)
@@ -49,3 +48,10 @@ class FakePool:
         columns = [column.to(device) for column in state["fakes"]]
         self.items = list(zip(*columns, strict=True))
         self.random.set_state(state["random"].cpu())
+
+
+def _kept(tensor: Tensor) -> Tensor:
+    """A copy of its own, since a view would keep its whole batch; half precision as float32, so that a run can go on in
+    another precision."""
+    wide = torch.promote_types(tensor.dtype, torch.float32) if tensor.is_floating_point() else tensor.dtype
+    return tensor.to(wide, copy=True)

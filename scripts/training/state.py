@@ -56,9 +56,8 @@ class TrainingState:
         self.evaluator = evaluator
         self._signal: int | None = None
         self.replaces = [Path(name) for name in (path, *replaces)]
-        if resume:
-            self._loaded = self._read()
-        elif self.path.is_file() and not overwrite:
+        self._loaded = self._read() if resume else None
+        if not resume and self.path.is_file() and not overwrite:
             raise InputError(
                 f"{self.path} holds a run already: go on with it by --resume true, start another one beside it with another "
                 "--output_dir and --ckpt_dir, or replace it by --overwrite true."
@@ -102,6 +101,8 @@ class TrainingState:
 
     def restore(self, engine: AlternatingTrainer) -> None:
         """Put the loaded state into the engine, its networks and its data."""
+        if self._loaded is None:  # a further round of a federated client goes on by itself
+            return
         state, device = self._loaded, engine.state.device
         for name in ("generators", "discriminators"):
             prefix = f"{name}."
@@ -128,7 +129,7 @@ class TrainingState:
         if isinstance(engine.data_loader, Positioned):
             engine.data_loader.position = engine.state.iteration
         _set_random_state(state["random"])
-        del self._loaded
+        self._loaded = None
         logger.info(
             "Resumed from %s after epoch %d, iteration %d", self.path, engine.state.epoch, engine.state.iteration
         )

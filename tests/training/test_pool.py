@@ -72,6 +72,24 @@ def test_keeps_copies() -> None:
     assert [int(item[0]) for item in pool.items] == [1]
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (torch.bfloat16, torch.float32),
+        (torch.float16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+        (torch.bool, torch.bool),
+    ],
+)
+def test_keeps_formats_in_which_another_precision_can_go_on(given: torch.dtype, kept: torch.dtype) -> None:
+    pool = FakePool(2)
+    (answer,) = pool.exchange((numbered(0, 2).to(given),))
+    assert answer.dtype == kept
+    assert [item[0].dtype for item in pool.items] == [kept, kept]
+    assert all(item[0].untyped_storage().nbytes() == item[0].nbytes for item in pool.items), "not the whole batch"
+
+
 def test_same_seed_same_answers() -> None:
     def answers(seed: int) -> list[int]:
         pool = full_pool(5, seed)
