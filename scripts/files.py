@@ -40,7 +40,9 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
 
 
 def write_json(path: str | Path, content: Any) -> Path:
-    return write_atomically(path, lambda p: p.write_text(json.dumps(content, indent=1, default=str) + "\n"))
+    return write_atomically(
+        path, lambda p: p.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
+    )
 
 
 def save_tensors(path: str | Path, content: Any) -> Path:

@@ -73,7 +73,7 @@ def read_card(model: str | Path) -> ModelCard:
     """
     path = card_path(model)
     try:
-        return ModelCard(**json.loads(path.read_text()))
+        return ModelCard(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} is not a model card ({error}): a model is two files side by side, {Path(model).name} and "

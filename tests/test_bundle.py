@@ -54,8 +54,8 @@ DATASHEET = {
 
 
 def test_metadata() -> None:
-    text = (ROOT / "configs" / "metadata.json").read_text()
-    assert (ROOT / "metadata.json").read_text() == text, "the top-level metadata.json is a copy"
+    text = (ROOT / "configs" / "metadata.json").read_text(encoding="utf-8")
+    assert (ROOT / "metadata.json").read_text(encoding="utf-8") == text, "the top-level metadata.json is a copy"
     metadata = json.loads(text)
     jsonschema.validate(metadata, DATASHEET)
     assert metadata["version"] == scripts.__version__
@@ -64,9 +64,9 @@ def test_metadata() -> None:
 
 
 def test_pinned_versions_are_those_of_the_metadata() -> None:
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if "==" in line)
-    metadata = json.loads((ROOT / "configs" / "metadata.json").read_text())
+    metadata = json.loads((ROOT / "configs" / "metadata.json").read_text(encoding="utf-8"))
     named = {
         name: metadata[f"{key}_version"] for name, key in (("torch", "pytorch"), ("monai", "monai"), ("numpy", "numpy"))
     }
@@ -191,7 +191,7 @@ def test_the_demo_is_the_training_on_the_phantom(make_training: Callable[..., Co
     files = [str(ROOT / "configs" / name) for name in ("train.json", "demo.json")]
     workflow = make_training(config_file=files, labeled_fraction=None)
     assert workflow.check_properties() == []
-    demo = json.loads((ROOT / "configs" / "demo.json").read_text())
+    demo = json.loads((ROOT / "configs" / "demo.json").read_text(encoding="utf-8"))
     assert demo["dataset_dir"]["_target_"] == "scripts.data.phantom.write_phantom"
     assert workflow.parser["labeled_patients"] == demo["labeled_patients"]
 

@@ -42,7 +42,7 @@ def interrupted(path: Path) -> None:
 def test_a_file_is_written_into_a_new_folder(tmp_path: Path) -> None:
     path = write_atomically(str(tmp_path / "new" / "folder" / "file"), lambda p: p.write_text("content"))
     assert path == tmp_path / "new" / "folder" / "file"
-    assert path.read_text() == "content"
+    assert path.read_text(encoding="utf-8") == "content"
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -53,10 +53,10 @@ def test_until_it_is_whole_the_old_file_stands(tmp_path: Path) -> None:
     def write(partial: Path) -> None:
         partial.write_text("new")
         assert partial.parent == path.parent
-        assert path.read_text() == OLD
+        assert path.read_text(encoding="utf-8") == OLD
 
     write_atomically(path, write)
-    assert path.read_text() == "new"
+    assert path.read_text(encoding="utf-8") == "new"
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> Non
     path.write_text(OLD)
     with pytest.raises(InputError, match=r"could not be written: .*No space left on device") as caught:
         write_atomically(path, disk_full)
-    assert path.read_text() == OLD
+    assert path.read_text(encoding="utf-8") == OLD
     assert list(tmp_path.iterdir()) == [path]
     assert "free some space or give another folder" in str(caught.value)
     assert "--resume true" in str(caught.value)
@@ -81,7 +81,7 @@ def test_ctrl_c_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path.write_text(OLD)
     with pytest.raises(KeyboardInterrupt):
         write_atomically(path, interrupted)
-    assert path.read_text() == OLD
+    assert path.read_text(encoding="utf-8") == OLD
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -106,7 +106,7 @@ def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder").write_text("a file")
     with pytest.raises(InputError, match="could not be written"):
         write_json(tmp_path / "folder" / "sub" / "file.json", {})
-    assert (tmp_path / "folder").read_text() == "a file"
+    assert (tmp_path / "folder").read_text(encoding="utf-8") == "a file"
 
 
 def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
@@ -123,7 +123,10 @@ def test_an_error_of_the_writer_itself_is_not_hidden(tmp_path: Path) -> None:
 
 def test_json_and_tensors_come_back(tmp_path: Path) -> None:
     content = {"a": [1, 2.5, None], "path": Path("x")}
-    assert json.loads(write_json(tmp_path / "a.json", content).read_text()) == {"a": [1, 2.5, None], "path": "x"}
+    assert json.loads(write_json(tmp_path / "a.json", content).read_text(encoding="utf-8")) == {
+        "a": [1, 2.5, None],
+        "path": "x",
+    }
     tensors = {"x": torch.arange(6.0).view(2, 3), "step": 3}
     loaded = torch.load(save_tensors(tmp_path / "a.pt", tensors), weights_only=True)
     assert torch.equal(loaded["x"], tensors["x"])

@@ -282,7 +282,7 @@ def test_on_the_grid_of_the_network_labels_are_its_arg_max(tmp_path: Path, defin
 def test_network_definition_can_be_overridden(tmp_path: Path) -> None:
     model = save_model(tmp_path / "model", UNET)
     card = model.with_suffix(".json")
-    card.write_text(card.read_text().replace('"strides": [', '"strides": [ 1, '))
+    card.write_text(card.read_text(encoding="utf-8").replace('"strides": [', '"strides": [ 1, '))
     save_nifti(tmp_path / "image.nii.gz", noise((20, 20, 2)))
     infer(tmp_path / "image.nii.gz", tmp_path / "out", model, network_def=UNET)
     assert files_in(tmp_path / "out") == ["image_seg.nii.gz"]
@@ -464,7 +464,7 @@ def save_other_weights(model: Path) -> None:
 
 def drop_class_name(model: Path) -> None:
     card = model.with_suffix(".json")
-    card.write_text(card.read_text().replace('"class 3"', "").replace('"class 2",', '"class 2"'))
+    card.write_text(card.read_text(encoding="utf-8").replace('"class 3"', "").replace('"class 2",', '"class 2"'))
 
 
 @pytest.mark.parametrize(
@@ -514,7 +514,7 @@ def test_full_disk_leaves_what_was_there(tmp_path: Path, name: str) -> None:
             write_label_map(path, labels, image)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert path.read_text() == "earlier"
+    assert path.read_text(encoding="utf-8") == "earlier"
     assert files_in(tmp_path) == sorted([name, path.name])
 
 

@@ -97,11 +97,11 @@ MODULES = sorted(SCRIPTS.rglob("*.py"))
 def test_module_knows_only_rooms_below_its_own(path: Path) -> None:
     module = module_of(path)
     if not module:
-        assert not imports_of(path.read_text())
+        assert not imports_of(path.read_text(encoding="utf-8"))
         return
     room = room_of(module)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    known = {room_of(name) for name in imports_of(path.read_text(), package)} - {"", room}
+    known = {room_of(name) for name in imports_of(path.read_text(encoding="utf-8"), package)} - {"", room}
     assert known <= ALLOWED[room], f"{room} must not know {sorted(known - ALLOWED[room])}"
 
 

@@ -63,7 +63,7 @@ def write_phantom(
         for number in range(1, patients + 1):
             patient = PhantomPatient.from_seed(seed, number, smallest=smallest)
             _write_patient(partial / "training" / f"patient{number:03d}", patient, cine)
-        (partial / PHANTOM_RECORD).write_text(json.dumps(parameters, indent=2) + "\n")
+        (partial / PHANTOM_RECORD).write_text(json.dumps(parameters, indent=2) + "\n", encoding="utf-8")
         if not _holds(directory, parameters):  # somebody else may have been faster
             if directory.exists():
                 directory.rmdir()
@@ -81,7 +81,7 @@ def _holds(directory: Path, parameters: dict[str, int]) -> bool:
     if not record.is_file():
         found = "something that is not a phantom (no phantom.json)"
     else:
-        found = " ".join(record.read_text().split())
+        found = " ".join(record.read_text(encoding="utf-8").split())
         try:
             if json.loads(found) == parameters:
                 return True
@@ -103,7 +103,7 @@ def _write_patient(folder: Path, patient: PhantomPatient, cine: bool) -> None:
         "NbFrame": patient.frames,
         "Weight": patient.weight_kg,
     }
-    (folder / "Info.cfg").write_text("".join(f"{key}: {value}\n" for key, value in info.items()))
+    (folder / "Info.cfg").write_text("".join(f"{key}: {value}\n" for key, value in info.items()), encoding="utf-8")
     for frame in (patient.ed, patient.es):
         image, label = patient.render(frame)
         stem = f"{folder.name}_frame{frame:02d}"

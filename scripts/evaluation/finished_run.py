@@ -115,7 +115,7 @@ def read_run(run_dir: str | Path | None) -> FinishedRun:
 
 def _read_json(path: Path, folder: Path) -> Any:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         what = "is not there" if not path.exists() else f"cannot be read ({error})"
         raise InputError(

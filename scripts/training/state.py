@@ -104,19 +104,7 @@ class TrainingState:
         if self._loaded is None:  # a further round of a federated client goes on by itself
             return
         state, device = self._loaded, engine.state.device
-        for name in ("generators", "discriminators"):
-            prefix = f"{name}."
-            weights = {k.removeprefix(prefix): v for k, v in state["networks"].items() if k.startswith(prefix)}
-            getattr(engine.objective, name).load_state_dict(weights)
-        for optimizer, saved in zip(
-            (engine.optimizer, engine.discriminator_optimizer), state["optimizers"], strict=True
-        ):
-            optimizer.load_state_dict(saved)
-        for scheduler, saved in zip(engine.schedulers, state["schedulers"], strict=True):
-            scheduler.load_state_dict(saved)
-        for name, scaler in engine.scalers.items():
-            if scaler.is_enabled() and state["scalers"][name]:  # empty if the run had another precision so far
-                scaler.load_state_dict(state["scalers"][name])
+        _restore_learning(engine, state)
         for name, pool in engine.pools.items():
             pool.load_state_dict(state["pools"][name], device)
         for name, handler in engine.stateful.items():
@@ -181,6 +169,21 @@ class TrainingState:
     def _leave(self, engine: AlternatingTrainer) -> None:
         logger.info("Stopped at iteration %d; go on with --resume true.", engine.state.iteration)
         raise SystemExit(128 + (self._signal or 0))
+
+
+def _restore_learning(engine: AlternatingTrainer, state: Mapping[str, Any]) -> None:
+    """Networks, optimizers, learning rates and gradient scales."""
+    for name in ("generators", "discriminators"):
+        prefix = f"{name}."
+        weights = {k.removeprefix(prefix): v for k, v in state["networks"].items() if k.startswith(prefix)}
+        getattr(engine.objective, name).load_state_dict(weights)
+    for optimizer, saved in zip((engine.optimizer, engine.discriminator_optimizer), state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    for scheduler, saved in zip(engine.schedulers, state["schedulers"], strict=True):
+        scheduler.load_state_dict(saved)
+    for name, scaler in engine.scalers.items():
+        if scaler.is_enabled() and state["scalers"][name]:  # empty if the run had another precision so far
+            scaler.load_state_dict(state["scalers"][name])
 
 
 def _best(evaluator: Evaluator | None) -> dict:

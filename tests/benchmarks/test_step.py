@@ -131,7 +131,7 @@ def test_the_command_measures_in_its_own_process_and_ends_with_the_table(
     assert lines[-3].startswith("| size ")
     assert re.match(r"\| small: 16 x 16, 2 filters, float32 \| inference \| 10 +\| 1 ", lines[-1])
     assert len({len(line) for line in lines[-3:]}) == 1
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     assert content["machine"] == machine("cpu")
     (result,) = content["results"]
     assert f"| {result['images_per_second']:.3g} " in lines[-1]
@@ -173,7 +173,7 @@ def test_options_that_make_no_sense_are_refused(options: str, capsys: pytest.Cap
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="only Linux tells the peak memory in a second way")
 def test_the_peak_memory_is_what_linux_says() -> None:
-    high_water = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    high_water = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
     assert high_water is not None
     assert peak_memory_mb("cpu") == pytest.approx(int(high_water.group(1)) / 1024, rel=0.05)
 

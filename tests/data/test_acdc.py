@@ -336,7 +336,7 @@ def test_the_shipped_split_has_each_public_patient_once() -> None:
 
 
 def test_the_shipped_split_is_in_the_published_order(real_data: Path) -> None:
-    published = (real_data / "acdc" / "ssl4mis_labelled_order.txt").read_text().split()
+    published = (real_data / "acdc" / "ssl4mis_labelled_order.txt").read_text(encoding="utf-8").split()
     split = read_split(SHIPPED)
     assert list(split.labeled) == published
     assert set(split.validation) == {folder.name for folder in (real_data / "acdc" / "validation").glob("patient*")}

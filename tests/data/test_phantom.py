@@ -72,7 +72,7 @@ def test_layout_and_headers_are_those_of_acdc(tmp_path: Path) -> None:
     root = write_phantom(tmp_path / "phantom", patients=2, seed=1, cine=True, smallest=True)
     patient = PhantomPatient.from_seed(1, 2, smallest=True)
     folder = root / "training" / "patient002"
-    info = dict(line.split(": ") for line in (folder / "Info.cfg").read_text().splitlines())
+    info = dict(line.split(": ") for line in (folder / "Info.cfg").read_text(encoding="utf-8").splitlines())
     assert list(info) == ["ED", "ES", "Group", "Height", "NbFrame", "Weight"]
     assert info["Group"] == patient.group == "MINF"
     assert (int(info["ED"]), int(info["ES"]), int(info["NbFrame"])) == (1, patient.es, patient.frames)
@@ -100,7 +100,7 @@ def test_a_finished_phantom_is_left_as_it_is(tmp_path: Path) -> None:
     marker = directory / "training" / "patient001" / "Info.cfg"
     marker.write_text("touched\n")
     assert write_phantom(directory, patients=1, smallest=True) == directory
-    assert marker.read_text() == "touched\n"
+    assert marker.read_text(encoding="utf-8") == "touched\n"
     assert [path.name for path in tmp_path.iterdir()] == ["phantom"]
 
 
@@ -112,7 +112,7 @@ def test_a_foreign_directory_is_refused_and_untouched(tmp_path: Path, content: d
         (directory / name).write_text(text)
     with pytest.raises(FileExistsError, match="Choose another directory"):
         write_phantom(directory, patients=1, smallest=True)
-    assert {path.name: path.read_text() for path in directory.iterdir()} == content
+    assert {path.name: path.read_text(encoding="utf-8") for path in directory.iterdir()} == content
 
 
 def test_a_phantom_of_other_parameters_is_refused(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     directory = tmp_path / "deep" / "phantom"
     main(["--output_dir", str(directory), "--patients", "1", "--seed", "2"])
     assert capsys.readouterr().out.strip() == str(directory)
-    record = json.loads((directory / "phantom.json").read_text())
+    record = json.loads((directory / "phantom.json").read_text(encoding="utf-8"))
     assert (record["patients"], record["seed"], record["cine"], record["smallest"]) == (1, 2, False, False)
     assert len(list(directory.glob("training/patient001/*.nii.gz"))) == 4
     with pytest.raises(SystemExit):

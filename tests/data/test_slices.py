@@ -374,6 +374,6 @@ def test_any_other_failure_names_the_file_and_its_first_cause(items: list[dict])
 def test_a_data_list_that_went_through_json_serves(phantom_dir: Path, tmp_path: Path) -> None:
     content = data_list(phantom_dir, labeled_patients=1)
     (tmp_path / "list.json").write_text(json.dumps(content))
-    again = json.loads((tmp_path / "list.json").read_text())
+    again = json.loads((tmp_path / "list.json").read_text(encoding="utf-8"))
     one, two = (SliceDataset(c["labeled"], TRANSFORM, phantom_dir) for c in (content, again))
     assert same(one, two)

@@ -94,9 +94,9 @@ def test_a_run_is_evaluated_by_its_folder_alone(
     workflow_of(run_dir).run()
     output = run_dir / "evaluation" / "validation"
     assert sorted(os.listdir(output)) == OUTPUTS
-    page = (output / "summary.md").read_text()
+    page = (output / "summary.md").read_text(encoding="utf-8")
     assert page in capsys.readouterr().out
-    summary = json.loads((output / "summary.json").read_text(), parse_constant=pytest.fail)
+    summary = json.loads((output / "summary.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
     rows = read_csv(output / "cases.csv")
     assert len(rows) == len(summary["cases"]) == 4 * 3
     assert list(dict.fromkeys(row["patient"] for row in rows)) == ["patient008", "patient003"]
@@ -151,7 +151,7 @@ def test_the_truth_scores_one(make_run: Callable[..., Path], monkeypatch: pytest
     run_dir = make_run()
     monkeypatch.setattr(NativeLabelsd, "__call__", lambda self, data: data | {"pred": data["label"]})
     workflow_of(run_dir).run()
-    summary = json.loads((run_dir / "evaluation" / "validation" / "summary.json").read_text())
+    summary = json.loads((run_dir / "evaluation" / "validation" / "summary.json").read_text(encoding="utf-8"))
     assert summary["mean_foreground_dice"] == summary["miou"] == 1
     assert summary["all"]["mean"]["hd95_mm"] == summary["all"]["mean"]["assd_mm"] == 0
 
@@ -182,7 +182,7 @@ def test_other_settings(make_run: Callable[..., Path], phantom_dir: Path, tmp_pa
     workflow = workflow_of(run_dir, **settings)
     workflow.run()
     assert workflow.postprocessing.largest is not None
-    page = (output / "summary.md").read_text()
+    page = (output / "summary.md").read_text(encoding="utf-8")
     assert page.startswith("# phantom, test section: 4 cases")
     assert "Only the largest connected component of each structure was kept." in page
     assert "BasicUNet" in page

@@ -187,7 +187,7 @@ def test_a_misspelt_flag_is_refused(make_training: Callable[..., ConfigWorkflow]
 
 def test_the_state_says_what_it_belongs_to(finished_run: Path) -> None:
     state = torch.load(finished_run / "models" / "training_state.pt", weights_only=True)
-    run = json.loads((finished_run / "data_list.json").read_text())
+    run = json.loads((finished_run / "data_list.json").read_text(encoding="utf-8"))
     assert state["fingerprint"]["data_list"] == run["patients"]
     assert state["best"]["epoch"] >= 1
     assert state["handlers"]["tracker"]["run_id"]

@@ -55,7 +55,7 @@ def test_a_run_is_tracked_in_its_folder_by_default(finished_run: Path) -> None:
     client, (run,) = runs(database(finished_run))
     check_run(client, run)
     assert run.info.run_name == "run"
-    stdout = (finished_run / "stdout.txt").read_text()
+    stdout = (finished_run / "stdout.txt").read_text(encoding="utf-8")
     assert f"mlflow ui --backend-store-uri {database(finished_run)}" in stdout
     assert (finished_run / "mlruns").is_dir(), "artifacts lie beside the database"
 
