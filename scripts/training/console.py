@@ -57,13 +57,13 @@ class ProgressReport:
         if time.monotonic() - self._said_at < wait:
             return
         self._said_at = time.monotonic()
-        losses = _joined(scalars(engine.state.output))
+        terms = scalars(engine.state.output)
         epoch = f"epoch {engine.state.epoch}/{engine.state.max_epochs}"
         if self.console.is_terminal:
-            self._progress.update(self._task, description=epoch, losses=losses)
+            self._progress.update(self._task, description=epoch, losses=_short(engine, terms))
         else:
             total = engine.state.max_epochs * engine.state.epoch_length
-            line = f"{epoch}  iteration {engine.state.iteration}/{total}  remaining {self._remaining(engine)}  {losses}"
+            line = f"{epoch}  iteration {engine.state.iteration}/{total}  remaining {self._remaining(engine)}  {_joined(terms)}"
             self._print(line)
 
     def _show_epoch(self, engine: AlternatingTrainer) -> None:
@@ -88,6 +88,14 @@ def say_where(where: Mapping[str, str], console: Console | None = None) -> None:
     """Say at the end of a run where things are: name to place or command."""
     for name, place in where.items():
         (console or Console(highlight=False)).print(f"{name}: {place}", soft_wrap=True, markup=False)
+
+
+def _short(engine: AlternatingTrainer, terms: Mapping[str, float]) -> str:
+    """The two sides' losses alone: a progress bar has one line, the epoch's line has every term."""
+    sides = {"generators": terms["loss"]}
+    if judged := [terms[name] for name in engine.objective.discriminators if name in terms]:
+        sides["discriminators"] = sum(judged)
+    return _joined(sides)
 
 
 def _joined(values: Mapping[str, float]) -> str:
