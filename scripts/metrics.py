@@ -77,12 +77,24 @@ class CaseConfusion(Metric):
         return torch.stack([self._matrices[case] for case in sorted(self._matrices)])
 
 
-def validation_metrics(class_names: Sequence[str], device: torch.device | str = "cpu") -> dict[str, MetricsLambda]:
+def iou_key(class_name: str) -> str:
+    """What the IoU of a class is called among the metrics."""
+    return f"iou_{class_name.replace(' ', '_')}"
+
+
+def validation_metrics(
+    class_names: Sequence[str], background: bool = True, device: torch.device | str = "cpu"
+) -> dict[str, MetricsLambda]:
     """Metrics of a validation epoch on the networks' grid; the first is what the best model is chosen by.
 
+    Args:
+        class_names: of the classes 0, 1, ...
+        background: whether class 0 is background, which no foreground metric counts.
+        device: of the confusion matrices.
+
     Returns:
-        ``foreground_miou`` and ``miou`` (data-set-level, without and with class 0), ``mean_dice`` (mean over cases and
-        foreground classes) and ``iou_<class>``.
+        ``foreground_miou`` and ``miou`` (data-set-level, without and with the background), ``mean_dice`` (mean over
+        cases and foreground classes) and ``iou_<class>``.
     """
     confusion = CaseConfusion(len(class_names), device)
 
@@ -90,12 +102,12 @@ def validation_metrics(class_names: Sequence[str], device: torch.device | str = 
         return MetricsLambda(lambda matrices: float(iou(matrices.sum(0))[index]), confusion)
 
     metrics = {
-        "foreground_miou": MetricsLambda(lambda matrices: mean_iou(matrices.sum(0), foreground_only=True), confusion),
+        "foreground_miou": MetricsLambda(lambda matrices: mean_iou(matrices.sum(0), foreground_only=background), confusion),
         "miou": MetricsLambda(lambda matrices: mean_iou(matrices.sum(0)), confusion),
-        "mean_dice": MetricsLambda(_mean_case_dice, confusion),
+        "mean_dice": MetricsLambda(lambda matrices: _mean_case_dice(matrices, background), confusion),
     }
-    return metrics | {f"iou_{name.replace(' ', '_')}": per_class(index) for index, name in enumerate(class_names)}
+    return metrics | {iou_key(name): per_class(index) for index, name in enumerate(class_names)}
 
 
-def _mean_case_dice(matrices: Tensor) -> float:
-    return float(torch.stack([dice(matrix)[1:] for matrix in matrices]).nanmean())
+def _mean_case_dice(matrices: Tensor, background: bool) -> float:
+    return float(torch.stack([dice(matrix)[int(background) :] for matrix in matrices]).nanmean())

@@ -14,6 +14,7 @@ from scripts.configuration import build
 from scripts.data.preprocessing import SliceGrid
 from scripts.errors import InputError, root_cause
 from scripts.files import save_tensors, write_json
+from scripts.metrics import iou_key
 
 NORMALIZATION = "(x - mean) / (max - min) per channel and slice"
 
@@ -32,6 +33,7 @@ class ModelCard:
         bundle_version: of ``metadata.json``.
         scores: validation metrics of these weights, with the epoch.
         normalization: of the input, in words.
+        background: whether class 0 is background.
     """
 
     network_def: dict
@@ -46,6 +48,12 @@ class ModelCard:
     normalization: str = NORMALIZATION
     run_sha256: str = ""
     weights_sha256: str = ""
+    background: bool = True
+
+    @property
+    def class_iou(self) -> dict[str, float]:
+        """The IoU of each class among ``scores``."""
+        return {name: self.scores[iou_key(name)] for name in self.class_names if iou_key(name) in self.scores}
 
     @property
     def grid(self) -> SliceGrid:

@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "training.trainer": BASE
     | {"objectives", "training.precision", "training.finite", "training.pool", "training.schedule"},
     # What is made of them.
-    "model_card": BASE | {"data"},
+    "model_card": BASE | {"data", "metrics"},
     "prediction": LOWER - {"objectives"},
     # Handlers: what a run leaves behind.
     "training": LOWER

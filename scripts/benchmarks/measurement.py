@@ -5,11 +5,12 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
 
 import torch
+
+from scripts.training.run_record import cpu_name
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -80,13 +81,9 @@ def peak_memory_mb(device: str) -> float | None:
 
 def machine(device: str) -> dict[str, str]:
     """What the numbers hold for."""
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
     return {
         "device": torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else "CPU",
-        "CPU": cpu,
+        "CPU": cpu_name(),
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
         "Python": platform.python_version(),

@@ -76,10 +76,20 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {package: _version(package) for package in PACKAGES},
         "cuda": torch.version.cuda,
+        "cpu": cpu_name(),
         "devices": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "threads": torch.get_num_threads(),
         "commit": _commit(),
     }
+
+
+def cpu_name() -> str:
+    """What the processor calls itself."""
+    if Path("/proc/cpuinfo").is_file():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str | None:

@@ -19,7 +19,7 @@ from scripts.training.finite import REMEDY, NonFiniteLossError
 from scripts.training.trainer import AlternatingTrainer, Positioned
 
 logger = logging.getLogger(__name__)
-FORMAT = 1
+FORMAT = 2
 
 
 class TrainingState:
@@ -88,8 +88,8 @@ class TrainingState:
             "format": FORMAT,
             "fingerprint": self.fingerprint,
             "networks": networks,
-            "optimizers": [engine.optimizer.state_dict(), engine.discriminator_optimizer.state_dict()],
-            "schedulers": [_plain(scheduler.state_dict()) for scheduler in engine.schedulers],
+            "optimizers": {side: optimizer.state_dict() for side, optimizer in engine.optimizers.items()},
+            "schedulers": {side: _plain(scheduler.state_dict()) for side, scheduler in engine.schedulers.items()},
             "scalers": {name: scaler.state_dict() for name, scaler in engine.scalers.items()},
             "pools": {name: pool.state_dict() for name, pool in engine.pools.items()},
             "random": _random_state(),
@@ -177,10 +177,9 @@ def _restore_learning(engine: AlternatingTrainer, state: Mapping[str, Any]) -> N
         prefix = f"{name}."
         weights = {k.removeprefix(prefix): v for k, v in state["networks"].items() if k.startswith(prefix)}
         getattr(engine.objective, name).load_state_dict(weights)
-    for optimizer, saved in zip((engine.optimizer, engine.discriminator_optimizer), state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
-    for scheduler, saved in zip(engine.schedulers, state["schedulers"], strict=True):
-        scheduler.load_state_dict(saved)
+    for side, optimizer in engine.optimizers.items():
+        optimizer.load_state_dict(state["optimizers"][side])
+        engine.schedulers[side].load_state_dict(state["schedulers"][side])
     for name, scaler in engine.scalers.items():
         if scaler.is_enabled() and state["scalers"][name]:  # empty if the run had another precision so far
             scaler.load_state_dict(state["scalers"][name])

@@ -23,6 +23,7 @@ try:
     import mlflow
     from mlflow.entities import Metric, Param
     from mlflow.exceptions import MlflowException
+    from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 except ImportError as error:
     raise InputError("MLflow is not installed: pip install mlflow, or run with --mlflow false.") from error
 
@@ -46,6 +47,7 @@ class MLflowTracker:
         artifacts: files and folders to store at the end, those that exist then.
         evaluator: whose metrics are logged after validation, as ``val_<name>``.
         log_interval: iterations between logged losses.
+        parent_run_id: of the run that this one is part of, as a cell of a grid is.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class MLflowTracker:
         artifacts: Sequence[str | Path] = (),
         evaluator: Engine | None = None,
         log_interval: int = 10,
+        parent_run_id: str | None = None,
     ) -> None:
         for name, value in REQUEST_DEFAULTS.items():
             os.environ.setdefault(name, value)
@@ -67,6 +70,7 @@ class MLflowTracker:
         self.artifacts = [Path(path) for path in artifacts]
         self.evaluator = evaluator
         self.log_interval = log_interval
+        self.tags = {MLFLOW_PARENT_RUN_ID: parent_run_id} if parent_run_id else {}
         self.run_id: str | None = None
         self._params: list[Param] = []
         self._pending: list[Metric] = []
@@ -104,7 +108,7 @@ class MLflowTracker:
             experiment_id = self.client.create_experiment(self.experiment_name, artifact_location=location)
         else:
             experiment_id = experiment.experiment_id
-        self.run_id = self.client.create_run(experiment_id, run_name=self.run_name).info.run_id
+        self.run_id = self.client.create_run(experiment_id, run_name=self.run_name, tags=self.tags).info.run_id
         self._params = [Param(name, str(value)[:LARGEST_PARAM]) for name, value in _flat(self.settings)]
         return self.run_id
 
@@ -120,8 +124,8 @@ class MLflowTracker:
 
     def _log_iteration(self, engine: AlternatingTrainer) -> None:
         self._log(scalars(engine.state.output), engine.state.iteration)
-        rates = {"lr_generators": engine.optimizer, "lr_discriminators": engine.discriminator_optimizer}
-        self._log({name: o.param_groups[0]["lr"] for name, o in rates.items()}, engine.state.iteration)
+        rates = {f"lr_{side}": o.param_groups[0]["lr"] for side, o in engine.optimizers.items()}
+        self._log(rates, engine.state.iteration)
         self._attempt(self._flush)
 
     def _log_epoch(self, engine: AlternatingTrainer) -> None:

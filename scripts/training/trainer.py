@@ -69,14 +69,15 @@ class AlternatingTrainer(SupervisedTrainer):
     """Alternating updates: generators against frozen discriminators, discriminators on pooled, detached fakes.
 
     A batch is a dict: ``image`` (B, C, H, W) float, ``label`` (B, H, W) int64, ``unlabeled_image`` (B', C, H, W)
-    float, and optionally ``files``, names for error messages. After an iteration ``state.output`` holds every named
+    float, and optionally ``files``, names for error messages. The trainer adds ``progress``, the share of all
+    iterations that are done, in [0, 1), for objectives that change with it. After an iteration ``state.output`` holds every named
     term as a detached scalar on the device, their weighted sum as ``loss``, and ``image``, ``label``, ``pred``; after
     an epoch ``state.metrics`` holds the mean of each. MONAI's iteration events are those of the generators' update.
 
     Args:
         objective: networks and terms.
         optimizer: of the generators.
-        discriminator_optimizer: of the discriminators.
+        discriminator_optimizer: of the discriminators; None if the objective has none.
         lr_schedule: 0-based epoch to factor of the learning rate, for both optimizers; None keeps it.
         precision: see ``Precision``.
         clip_norm: largest gradient norm, for generators and for discriminators; None does not clip.
@@ -90,14 +91,15 @@ class AlternatingTrainer(SupervisedTrainer):
 
     Raises:
         TypeError: for an option of MONAI's that would be without effect here (``amp``: see ``precision``).
-        ValueError: for data of unknown length without an ``epoch_length``, or a ``clip_norm`` that is not positive.
+        ValueError: for data of unknown length without an ``epoch_length``, a ``clip_norm`` that is not positive, or
+            discriminators without an optimizer.
     """
 
     def __init__(
         self,
         objective: Objective,
         optimizer: Optimizer,
-        discriminator_optimizer: Optimizer,
+        discriminator_optimizer: Optimizer | None,
         lr_schedule: Callable[[int], float] | None = None,
         precision: str = "auto",
         clip_norm: float | None = None,
@@ -108,6 +110,8 @@ class AlternatingTrainer(SupervisedTrainer):
         **trainer_options: Any,
     ) -> None:
         _check_options(trainer_options, clip_norm)
+        if discriminator_optimizer is None and any(True for _ in objective.discriminators.parameters()):
+            raise ValueError("the objective has discriminators, but discriminator_optimizer is None: give one.")
         defaults: dict[str, Any] = {"decollate": False, "optim_set_to_none": True}
         super().__init__(
             network=objective.generators["segmentor"],
@@ -118,13 +122,14 @@ class AlternatingTrainer(SupervisedTrainer):
         if self.state.epoch_length is None:
             raise ValueError("the training data has no length: give epoch_length, the number of batches in an epoch.")
         self.objective = objective
-        self.discriminator_optimizer = discriminator_optimizer
+        sides = {"generators": optimizer, "discriminators": discriminator_optimizer}
+        self.optimizers = {side: optimizer for side, optimizer in sides.items() if optimizer is not None}
         self.precision = Precision(precision, self.state.device)
-        self.scalers = {"generators": self.precision.scaler(), "discriminators": self.precision.scaler()}
+        self.scalers = {side: self.precision.scaler() for side in self.optimizers}
         self.clip_norm = clip_norm
         self.pools = {name: FakePool(pool_size, seed + i) for i, name in enumerate(objective.discriminators)}
         factor = lr_schedule or (lambda epoch: 1.0)
-        self.schedulers = [LambdaLR(o, factor) for o in (optimizer, discriminator_optimizer)]
+        self.schedulers = {side: LambdaLR(optimizer, factor) for side, optimizer in self.optimizers.items()}
         on_cuda = self.state.device.type == "cuda"
         self.guard = FiniteGuard((50 if on_cuda else 1) if finite_check_interval is None else finite_check_interval)
         self.on_exit = ExitStack()
@@ -145,6 +150,11 @@ class AlternatingTrainer(SupervisedTrainer):
             super().run()
 
     @property
+    def progress(self) -> float:
+        """Share of all iterations that were done before the current one, in [0, 1)."""
+        return (self.state.iteration - 1) / (self.state.epoch_length * self.state.max_epochs)
+
+    @property
     def accumulating(self) -> bool:
         """Whether gradients wait for more batches: not between the last step of an accumulation and the next batch."""
         done, size = self._window()
@@ -159,7 +169,7 @@ class AlternatingTrainer(SupervisedTrainer):
     def _iteration(self, engine: Any, batchdata: Mapping[str, Any]) -> Any:
         """One step. The protocol: freeze D, translate, update G; unfreeze D, update D on pooled fakes."""
         objective, guard, iteration = self.objective, self.guard, self.state.iteration
-        batch = self._to_device(batchdata)
+        batch = self._to_device(batchdata) | {"progress": self.progress}
         files = batch.get("files", ())
         self.state.output = {Keys.IMAGE: batch["image"], Keys.LABEL: batch["label"]}
         objective.generators.train()
@@ -179,7 +189,7 @@ class AlternatingTrainer(SupervisedTrainer):
             guard.watch(iteration, terms, files)
             self._backward("generators", loss)
             self.fire_event(IterationEvents.BACKWARD_COMPLETED)
-        self._step("generators", self.optimizer)
+        self._step("generators")
 
         # 2. Discriminators, on fakes that no gradient leaves.
         fakes = {name: self.pools[name].exchange(fake) for name, fake in objective.fakes(translated).items()}
@@ -190,7 +200,7 @@ class AlternatingTrainer(SupervisedTrainer):
             self._put_out(terms)
             guard.watch(iteration, terms, files)
             self._backward("discriminators", loss)
-            self._step("discriminators", self.discriminator_optimizer)
+            self._step("discriminators")
 
         self._summed += 1
         self.fire_event(IterationEvents.MODEL_COMPLETED)
@@ -206,11 +216,11 @@ class AlternatingTrainer(SupervisedTrainer):
         """Add the gradients of ``loss``, as its share of an accumulation's mean."""
         self.scalers[side].scale(loss / self._window()[1]).backward()
 
-    def _step(self, side: str, optimizer: Optimizer) -> None:
+    def _step(self, side: str) -> None:
         """At the end of an accumulation: clip, step and clear the gradients."""
         if self.accumulating:
             return
-        scaler = self.scalers[side]
+        optimizer, scaler = self.optimizers[side], self.scalers[side]
         if self.clip_norm is not None:
             scaler.unscale_(optimizer)
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -229,13 +239,13 @@ class AlternatingTrainer(SupervisedTrainer):
         # An epoch that was broken off leaves neither sums nor gradients to this one.
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
-        for optimizer in (self.optimizer, self.discriminator_optimizer):
+        for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=self.optim_set_to_none)
 
     def _complete_epoch(self) -> None:
         self.guard.check()
         self.state.metrics |= {name: float(value) / self._summed for name, value in self._sums.items()}
-        for scheduler in self.schedulers:
+        for scheduler in self.schedulers.values():
             if scheduler.optimizer.state:  # the discriminators' is empty while no adversarial term is active
                 scheduler.step()
 

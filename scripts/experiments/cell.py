@@ -1,0 +1,133 @@
+"""One cell of a grid: a bundle run in this process, and the small JSON that is left of it.
+
+``scripts.experiments.runner`` starts it as ``python -m scripts.experiments.cell JOB.json``.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import monai.bundle
+
+from scripts.evaluation.finished_run import read_run
+from scripts.evaluation.report import plain
+from scripts.experiments.grid import CellSpec
+from scripts.files import write_json
+from scripts.model_card import read_card
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class CellJob:
+    """A cell and its places.
+
+    Attributes:
+        spec: which cell.
+        dataset_dir: of its data set.
+        output_dir: of the grid; the run's folder is ``output_dir/spec.grid/spec.name``.
+        result: the JSON to write.
+        tracking: further settings of ``train.json``, for MLflow and the cache; they do not change what comes out.
+    """
+
+    spec: CellSpec
+    dataset_dir: str
+    output_dir: str
+    result: str
+    tracking: Mapping[str, Any]
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.output_dir) / self.spec.grid / self.spec.name
+
+
+def read_job(path: str | Path) -> CellJob:
+    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    spec = content.pop("spec")
+    return CellJob(CellSpec(**spec | {"configs": tuple(spec["configs"])}), **content)
+
+
+def config_files(spec: CellSpec) -> list[str]:
+    return [str(ROOT / config) for config in ("configs/train.json", *spec.configs)]
+
+
+def overrides(job: CellJob) -> dict[str, Any]:
+    """What the run is told beyond its configs."""
+    places = {"bundle_root": str(ROOT), "dataset_dir": job.dataset_dir, "output_dir": str(job.run_dir)}
+    own = places | {"ckpt_dir": str(job.run_dir / "models"), "run_name": f"{job.spec.grid}/{job.spec.name}"}
+    return {**job.tracking, **job.spec.settings, **own}
+
+
+def run_cell(job: CellJob) -> None:
+    """Train, or go on with a training that was interrupted, evaluate, and write ``job.result``."""
+    if not _is_evaluated(job.run_dir):
+        started = (job.run_dir / "models" / "training_state.pt").is_file()
+        logging_file = str(ROOT / "configs" / "logging.conf")
+        monai.bundle.run(
+            "training",
+            config_file=config_files(job.spec),
+            logging_file=logging_file,
+            workflow_type="train",
+            resume=started,
+            **overrides(job),
+        )
+    write_json(job.result, result(job))
+
+
+def _is_evaluated(run_dir: Path) -> bool:
+    return (run_dir / "evaluation" / "validation" / "summary.json").is_file()
+
+
+def result(job: CellJob) -> dict[str, Any]:
+    """The finished run of ``job`` as a few kilobytes of plain numbers."""
+    run = read_run(job.run_dir)
+    card = read_card(run.model)
+    history = _read(job.run_dir / "history.json")
+    environment = _read(job.run_dir / "environment.json")
+    summary = _read(job.run_dir / "evaluation" / "validation" / "summary.json")
+    spec = job.spec.identity
+    return {
+        "cell": spec.pop("name"),
+        **spec,
+        "updates": history[-1]["update"],
+        "seconds": history[-1]["seconds"],
+        "commit": environment["commit"],
+        "device": ", ".join(environment["devices"]) or environment["cpu"],
+        "threads": environment["threads"],
+        "packages": environment["packages"],
+        "bundle_version": card.bundle_version,
+        "items": {name: len(run.data_list.get(name, [])) for name in ("labeled", "unlabeled", "validation")},
+        "background": card.background,
+        "run_dir": f"{job.spec.grid}/{job.spec.name}",
+        "best_epoch": card.scores["epoch"],
+        "scores": {
+            "native": _scores(summary, summary["data_set_iou"], "mean_foreground_dice"),
+            "training_size": _scores(card.scores, card.class_iou, "mean_dice"),
+        },
+        "curve": [{key: row[key] for key in ("epoch", "update", *CURVE)} for row in history],
+    }
+
+
+CURVE = ("foreground_miou", "miou", "mean_dice")
+
+
+def _scores(source: Mapping[str, Any], class_iou: Mapping[str, Any], dice: str) -> dict[str, Any]:
+    means = {name: source[name] for name in ("miou", "foreground_miou")}
+    return plain(means | {"mean_foreground_dice": source.get(dice), "class_iou": dict(class_iou)})
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("job", help="JSON of a CellJob")
+    run_cell(read_job(parser.parse_args(arguments).job))
+
+
+if __name__ == "__main__":
+    main()

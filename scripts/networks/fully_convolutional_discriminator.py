@@ -1,0 +1,27 @@
+"""The discriminator of Hung et al., "Adversarial learning for semi-supervised semantic segmentation" (1802.07934)."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class FullyConvolutionalDiscriminator(nn.Sequential):
+    """Five 4 x 4 convolutions of stride 2 (64, 128, 256, 512, 1 channels), leaky ReLU 0.2 between, then up-sampled.
+
+    A score sees about 94 pixels of the mask around it, so it can judge shape. No batch norm, as in the paper.
+
+    Args:
+        in_channels: channels of a mask.
+        filters: of the first convolution; doubled at each of the next three.
+    """
+
+    def __init__(self, in_channels: int, filters: int = 64) -> None:
+        widths = [in_channels, filters, 2 * filters, 4 * filters, 8 * filters]
+        layers: list[nn.Module] = []
+        for inward, outward in zip(widths, widths[1:], strict=False):
+            layers += [nn.Conv2d(inward, outward, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        super().__init__(*layers, nn.Conv2d(widths[-1], 1, 4, stride=2, padding=1))
+
+    def forward(self, mask: Tensor) -> Tensor:
+        """Masks (B, in_channels, H, W), H and W at least 32, to logits (B, 1, H, W): "this is a true mask"."""
+        scores = super().forward(mask)
+        return F.interpolate(scores, size=mask.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,0 +1,49 @@
+"""Supervised learning on the labelled images alone: the arms "Partial" and "Full" of Mondal et al., arXiv 1908.11569."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from scripts.objectives.cyclegan import segmentation
+from scripts.objectives.terms import Weights
+
+
+@dataclass(frozen=True)
+class SupervisedWeights(Weights):
+    segmentation: float = 1.0
+
+
+class SupervisedObjective:
+    """Cross-entropy of one network, for ``scripts.training.trainer.AlternatingTrainer``.
+
+    Args:
+        segmentor: (B, C, H, W) images to (B, K, H, W) logits.
+        weights: ``SupervisedWeights`` or a mapping of its names.
+
+    Raises:
+        TypeError: for a weight of an unknown name.
+    """
+
+    needs_unlabeled = False
+
+    def __init__(self, segmentor: nn.Module, weights: SupervisedWeights | Mapping[str, float] | None = None) -> None:
+        self.weights = weights if isinstance(weights, SupervisedWeights) else SupervisedWeights(**(weights or {}))
+        self.generators = nn.ModuleDict({"segmentor": segmentor})
+        self.discriminators = nn.ModuleDict()
+
+    def translate(self, batch: Mapping[str, Tensor], everything: bool = False) -> dict[str, Tensor]:
+        """``logits`` (B, K, H, W) of ``image`` (B, C, H, W)."""
+        return {"logits": self.generators["segmentor"](batch["image"])}
+
+    def generator_terms(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"segmentation": segmentation(t["logits"], batch["label"])}
+
+    def fakes(self, t: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
+        """None: there is no discriminator."""
+        return {}
+
+    def discriminator_terms(
+        self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor], fakes: Mapping[str, tuple[Tensor, ...]]
+    ) -> dict[str, Tensor]:
+        return {}
