@@ -27,6 +27,11 @@ def flag(value: object, name: str) -> bool:
     return known
 
 
+def optional_flag(value: object, name: str) -> bool | None:
+    """As ``flag``, or None for null."""
+    return None if value is None else flag(value, name)
+
+
 def executing_parser() -> ConfigParser:
     """The parser that evaluates the config from which this is called.
 
@@ -63,6 +68,12 @@ def sources(ids: Sequence[str]) -> dict[str, Any]:
     """What the config being evaluated says at ``ids``, as written."""
     parser = executing_parser()
     return {id: json.loads(json.dumps(parser[id], default=str)) for id in ids}
+
+
+def given(id: str) -> Any:
+    """What an overlay or the command line sets ``id`` to in the config being evaluated; None where it is computed."""
+    value = executing_parser()[id]
+    return None if isinstance(value, str) and value.startswith(("$", "@", "%")) else value
 
 
 def executed_config() -> dict:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from scripts.configuration import build
+from scripts.data.image_grid import ImageGrid, grid_for
 from scripts.data.preprocessing import SliceGrid
 from scripts.errors import InputError, root_cause
 from scripts.files import save_tensors, write_json
@@ -25,8 +26,8 @@ class ModelCard:
 
     Args:
         network_def: ``_target_`` and arguments of the segmentor; it returns logits (B, K, H, W).
-        class_names: of label values 0 to K - 1.
-        spacing, size: in-plane grid, mm and pixels.
+        class_names: of label values 0 to K - 1. The network may give one class more, void, which nobody reads.
+        spacing, size: in-plane grid, mm and pixels; a ``spacing`` of None means photographs, resized to ``size``.
         data_list_sha256: of the run's data list. run_sha256: of all that its result depends on (the fingerprint).
         weights_sha256: of the file of weights, so that the two files are known to belong together.
         trained_on, licence: data set and the licence of models made from it.
@@ -34,11 +35,14 @@ class ModelCard:
         scores: validation metrics of these weights, with the epoch.
         normalization: of the input, in words.
         background: whether class 0 is background.
+        colors: of the classes, {class index: [red, green, blue]}; None: the bundle's own.
+        image_channels: 1 (grey) or 3 (RGB).
+        structures: what a label value stands for, {name: value}, for those who need to know; None: nobody said.
     """
 
     network_def: dict
     class_names: tuple[str, ...]
-    spacing: tuple[float, float]
+    spacing: tuple[float, float] | None
     size: tuple[int, int]
     data_list_sha256: str
     trained_on: str
@@ -49,6 +53,9 @@ class ModelCard:
     run_sha256: str = ""
     weights_sha256: str = ""
     background: bool = True
+    colors: dict[str, list[int]] | None = None
+    image_channels: int = 1
+    structures: dict[str, int] | None = None
 
     @property
     def class_iou(self) -> dict[str, float]:
@@ -56,9 +63,9 @@ class ModelCard:
         return {name: self.scores[iou_key(name)] for name in self.class_names if iou_key(name) in self.scores}
 
     @property
-    def grid(self) -> SliceGrid:
-        (dx, dy), (height, width) = self.spacing, self.size
-        return SliceGrid((dx, dy), (height, width))
+    def grid(self) -> SliceGrid | ImageGrid:
+        """Of volumes (with a ``spacing``) or of photographs."""
+        return grid_for(self.spacing, self.size, self.image_channels)
 
     def save(self, path: str | Path, network: nn.Module, scores: Mapping[str, float]) -> None:
         """Write weights (CPU tensors) to ``path`` and the card, with ``scores``, beside it."""
@@ -127,6 +134,15 @@ def load_network(network: nn.Module, model: str | Path, device: torch.device | s
         )
     network.load_state_dict(weights)
     return network.to(device).eval()
+
+
+def start_from(network: nn.Module, model: str | Path | None) -> nn.Module:
+    """``network``, with the weights of ``model`` if one is given, to be trained further.
+
+    Raises:
+        InputError: as ``load_network``.
+    """
+    return network if model is None else load_network(network, model).train()
 
 
 def _file_sha256(path: str | Path) -> str:

@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "networks": BASE,
     "objectives": BASE,
     "data": BASE,
+    "data.prepare": BASE | {"data", "palette", "metrics"},  # a command on top of the data room
     "metrics": BASE,
     "training.precision": BASE,
     # The engine knows objectives; networks, data and metrics are handed to it by the config.
@@ -35,12 +36,13 @@ ALLOWED: dict[str, set[str]] = {
     # What is made of them.
     "model_card": BASE | {"data", "metrics"},
     "prediction": LOWER - {"objectives"},
+    "image_prediction": LOWER - {"objectives"},
     # Handlers: what a run leaves behind.
     "training": LOWER
     | {"model_card", "training.trainer", "training.finite", "training.pool", "training.schedule", "prediction"},
     # Uses of a trained model know nothing of training.
-    "inference": LOWER - {"objectives"} | {"model_card", "prediction"},
-    "evaluation": LOWER - {"objectives"} | {"model_card", "prediction", "inference"},
+    "inference": LOWER - {"objectives"} | {"model_card", "prediction", "image_prediction"},
+    "evaluation": LOWER - {"objectives"} | {"model_card", "prediction", "image_prediction", "inference"},
     "clinical": LOWER - {"objectives"} | {"model_card", "prediction", "inference", "evaluation"},
 }
 ABOVE = {"experiments", "benchmarks"}

@@ -8,7 +8,7 @@ paper's size on a CPU, where a step takes a minute or more, one small step warms
 
 import argparse
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -76,10 +76,13 @@ class RandomSlices:
     def __init__(self, count: int, pixels: int, seed: int) -> None:
         random = torch.Generator().manual_seed(seed)
         self.images = torch.rand(count, 1, pixels, pixels, generator=random) - 0.5
-        self.labels: Tensor | None = torch.randint(NUM_CLASSES, (count, pixels, pixels), generator=random).byte()
+        self.labels = torch.randint(NUM_CLASSES, (count, pixels, pixels), generator=random)
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def take(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        return {"image": self.images[indices], "label": self.labels[indices]}
 
     def names(self, indices: Iterable[int]) -> list[str]:
         return [f"slice {int(index)}" for index in indices]

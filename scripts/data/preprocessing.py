@@ -20,9 +20,9 @@ from monai.transforms import (
 )
 from torch import Tensor
 
+from scripts.data.label_values import mapped
 from scripts.data.reader import LoadVolumed
 from scripts.errors import InputError
-from scripts.labels import VOID
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,9 @@ class SliceGrid:
     spacing: tuple[float, float] = (1.5, 1.5)
     size: tuple[int, int] = (192, 192)
 
+    x_first = True
+    """Whether the first axis of an array is x, as in volumes, or rows, as in photographs."""
+
     def __post_init__(self) -> None:
         for name, kind, words in (("spacing", int | float, "numbers (mm)"), ("size", int, "whole numbers (pixels)")):
             values = getattr(self, name)
@@ -48,12 +51,18 @@ class SliceGrid:
                 raise InputError(f"the grid's {name} must be two positive {words}, got {values!r}.")
             object.__setattr__(self, name, tuple(values))
 
-    def preprocessing(self, keys: Sequence[str] = ("image",), num_classes: int = 4, min_slices: int = 2) -> Compose:
+    def preprocessing(
+        self,
+        keys: Sequence[str] = ("image",),
+        num_classes: int = 4,
+        label_map: Mapping[str, int] | None = None,
+        min_slices: int = 2,
+    ) -> Compose:
         """Read, check, resample in-plane, crop or pad about the centre, normalise each slice.
 
         Args:
             keys: "image", and "label" where there is one. Items without a label key pass.
-            num_classes: labels must lie in [0, num_classes), or be 255 = void.
+            num_classes, label_map: see ``scripts.data.label_values.mapped``.
             min_slices: a volume of fewer slices is refused.
 
         Returns:
@@ -66,7 +75,7 @@ class SliceGrid:
             [
                 LoadVolumed(keys),
                 EnsureChannelFirstd(**volumes),
-                CheckVolumed(keys, num_classes=num_classes, min_slices=min_slices),
+                CheckVolumed(keys, num_classes, label_map, min_slices),
                 Lambdad(keys="image", func=shift_to_zero),
                 Spacingd(pixdim=(*self.spacing, -1), mode=modes, **volumes),
                 ResizeWithPadOrCropd(spatial_size=(*self.size, -1), **volumes),
@@ -83,17 +92,23 @@ class SliceGrid:
 
 
 class CheckVolumed(MapTransform):
-    """Refuse what cannot be trained or predicted on, naming the file.
+    """Refuse what cannot be trained or predicted on, naming the file; turn label values into classes.
 
     Raises:
         InputError: not 3-D (a stack of slices); fewer than ``min_slices`` slices; no voxel size; NaN or infinite
-            voxels; a constant image; a label of another shape or voxel size than the image; a label value outside the
-            classes.
+            voxels; a constant image; a label of another shape or voxel size than the image; a label value that is no class.
     """
 
-    def __init__(self, keys: Sequence[str], num_classes: int, min_slices: int = 2) -> None:
+    def __init__(
+        self,
+        keys: Sequence[str],
+        num_classes: int,
+        label_map: Mapping[str, int] | None = None,
+        min_slices: int = 2,
+    ) -> None:
         super().__init__(keys, allow_missing_keys=True)
         self.num_classes = num_classes
+        self.label_map = label_map
         self.min_slices = min_slices
 
     def __call__(self, data: Mapping[Hashable, MetaTensor]) -> dict:
@@ -103,7 +118,7 @@ class CheckVolumed(MapTransform):
         image, label = data["image"], data.get("label")
         self._check_intensities(image)
         if label is not None:
-            self._check_label(image, label)
+            data["label"] = self._checked_label(image, label)
         return data
 
     def _check_shape(self, volume: MetaTensor) -> None:
@@ -133,7 +148,7 @@ class CheckVolumed(MapTransform):
                 "again, or take it out."
             )
 
-    def _check_label(self, image: MetaTensor, label: MetaTensor) -> None:
+    def _checked_label(self, image: MetaTensor, label: MetaTensor) -> MetaTensor:
         if label.shape[1:] != image.shape[1:] or len(label) != 1:
             raise InputError(
                 f"{file_of(label)} has shape {_xyz(label)}, its image {file_of(image)} {_xyz(image)}: a label must lie on "
@@ -147,14 +162,8 @@ class CheckVolumed(MapTransform):
             )
         if not torch.allclose(label.affine, image.affine, atol=0.5):
             logger.warning("%s lies elsewhere than its image by its affine: taken voxel by voxel.", file_of(label))
-        label.affine = image.affine.clone()
-        values = torch.unique(label.as_tensor()).tolist()
-        wrong = list(dict.fromkeys(f"{v:g}" for v in values if v != VOID and v not in range(self.num_classes)))
-        if wrong:
-            raise InputError(
-                f"{file_of(label)} has the label values {', '.join(wrong[:8])}, expected 0 to {self.num_classes - 1} or "
-                f"{VOID} (void): map the labels, or set num_classes."
-            )
+        classes = mapped(label.as_tensor().numpy(), self.num_classes, self.label_map, file_of(label))
+        return MetaTensor(torch.from_numpy(classes), affine=image.affine.clone(), meta=label.meta)
 
 
 def file_of(volume: Tensor) -> str:

@@ -1,4 +1,4 @@
-"""Slices of many volumes, preprocessed once and kept as plain tensors."""
+"""Slices of many volumes, or photographs, preprocessed once and kept as plain tensors."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from scripts.data.preprocessing import normalize_slices
 from scripts.errors import InputError, input_error_in, root_cause
 from scripts.files import save_tensors
 
@@ -24,7 +26,9 @@ CACHE_FORMAT = 1
 
 
 class SliceDataset(Dataset):
-    """All slices of ``data``, on one device, as tensors without metadata.
+    """All slices of ``data``, on one device, as tensors without metadata; a photograph is one slice.
+
+    What the transform gives in 8 bits is kept in 8 bits and normalised when it is drawn.
 
     Args:
         data: items with paths ``image`` and maybe ``label`` (relative to ``base_dir``) and any description.
@@ -32,13 +36,14 @@ class SliceDataset(Dataset):
             whose ``phase`` is "all", the channels are phases, each a source of slices.
         base_dir: what relative paths start from.
         device: where the tensors live; the accelerator spares each step a copy.
-        cache_dir: keep the preprocessed tensors here, under a key of the files (size and time) and of ``cache_key``. A
-            broken cache is made anew.
+        cache_dir: keep the preprocessed tensors here, under a key of the files (size and time) and of ``cache_key``, and
+            map them into memory, so that only what is drawn is read. A broken cache is made anew.
         cache_key: what else the tensors depend on (the grid, the number of classes).
         name: for messages.
+        threads: items preprocessed at a time; more than one only for a transform that bears it.
 
     Attributes:
-        images: (N, C, H, W) float32. labels: (N, H, W) uint8, or None if no item has one.
+        images: (N, C, H, W) float32 or uint8. labels: (N, H, W) uint8, or None if no item has one.
         cases: (N,) int64, the item that a slice is of. files: the image file of each item.
 
     Raises:
@@ -55,10 +60,12 @@ class SliceDataset(Dataset):
         cache_dir: str | Path | None = None,
         cache_key: Any = None,
         name: str = "slices",
+        threads: int = 1,
     ) -> None:
         self.data = [_absolute(item, Path(base_dir)) for item in data]
         self.transform = transform
         self.name = name
+        self.threads = threads
         self.files = [str(item["image"]) for item in self.data]
         with_label = sum("label" in item for item in self.data)
         if with_label not in (0, len(self.data)):
@@ -77,8 +84,16 @@ class SliceDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """One slice: ``image`` (C, H, W) float32, ``case`` int64 scalar and, if labelled, ``label`` (H, W) int64."""
-        item = {"image": self.images[index], "case": self.cases[index]}
-        return item if self.labels is None else item | {"label": self.labels[index].long()}
+        return {name: tensor[0] for name, tensor in self.take([index]).items()}
+
+    def take(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """Some slices: ``image`` (n, C, H, W) float32, ``case`` (n,) int64 and, if labelled, ``label`` (n, H, W) int64."""
+        chosen = torch.as_tensor(indices)
+        images = self.images[chosen.to(self.images.device)]
+        if images.dtype == torch.uint8:
+            images = normalize_slices(images.float().flatten(0, 1)).view_as(images)
+        taken = {"image": images, "case": self.cases[chosen]}
+        return taken if self.labels is None else taken | {"label": self.labels[chosen.to(self.labels.device)].long()}
 
     def names(self, indices: Iterable[int]) -> list[str]:
         """The files that slices are of."""
@@ -88,13 +103,13 @@ class SliceDataset(Dataset):
         if not self.data:
             return {"images": torch.empty(0, 1, 1, 1), "labels": torch.empty(0), "cases": torch.empty(0).long()}
         images, labels, cases = [], [], []
-        silent = not sys.stdout.isatty()
-        for case, item in enumerate(track(self.data, f"Reading {self.name}", transient=True, disable=silent)):
-            image, label = self._slices(item)
-            images.append(image)
-            cases += [case] * len(image)
-            if label is not None:
-                labels.append(label)
+        with ThreadPoolExecutor(self.threads) as pool:
+            done = pool.map(self._slices, self.data) if self.threads > 1 else map(self._slices, self.data)
+            for case, (image, label) in enumerate(self._tracked(done)):
+                images.append(image)
+                cases += [case] * len(image)
+                if label is not None:
+                    labels.append(label)
         sizes = {tuple(image.shape[1:]) for image in images}
         if len(sizes) > 1:
             raise InputError(
@@ -106,6 +121,10 @@ class SliceDataset(Dataset):
             "labels": torch.cat(labels) if labels else empty,
             "cases": torch.tensor(cases),
         }
+
+    def _tracked(self, done: Iterable) -> Iterable:
+        silent = not sys.stdout.isatty()
+        return track(done, f"Reading {self.name}", total=len(self.data), transient=True, disable=silent)
 
     def _slices(self, item: dict) -> tuple[Tensor, Tensor | None]:
         """Preprocess one item to (n, C, H, W) and (n, H, W)."""
@@ -131,7 +150,7 @@ class SliceDataset(Dataset):
         path = cache_dir / f"{_fingerprint(self.data, cache_key)}.pt"
         if path.is_file():
             try:
-                tensors = torch.load(path, weights_only=True)
+                tensors = torch.load(path, weights_only=True, mmap=True)
                 logger.info("%s: %d slices from %s", self.name, len(tensors["cases"]), path)
                 return tensors
             except Exception as error:  # torch.load raises many kinds for a broken file

@@ -1,6 +1,6 @@
 """Batches of labelled slices and, beside them, of unlabelled ones that they are not paired with."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -8,18 +8,17 @@ import numpy as np
 from torch import Tensor
 
 from scripts.errors import InputError
+from scripts.labels import VOID
 
 
 class Slices(Protocol):
-    """What batches are drawn from, such as ``scripts.data.slices.SliceDataset``.
-
-    ``images`` (N, C, H, W) float32; ``labels`` (N, H, W), any integer type, or None.
-    """
-
-    images: Tensor
-    labels: Tensor | None
+    """What batches are drawn from, such as ``scripts.data.slices.SliceDataset``."""
 
     def __len__(self) -> int: ...
+
+    def take(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """Some slices: ``image`` (n, C, H, W) float32 and, if labelled, ``label`` (n, H, W) int64."""
+        ...
 
     def names(self, indices: Iterable[int]) -> list[str]:
         """The files that slices are of."""
@@ -58,6 +57,7 @@ class UnpairedBatches:
         batch_size: slices of each kind.
         seed: of the order.
         unlabeled_needed: whether the objective reads unlabelled images.
+        void_class: the class that void pixels are taken for in training; None leaves them void.
 
     Raises:
         InputError: no labelled slice; no unlabelled one though needed; fewer slices than one batch.
@@ -70,8 +70,9 @@ class UnpairedBatches:
         batch_size: int = 5,
         seed: int = 0,
         unlabeled_needed: bool = True,
+        void_class: int | None = None,
     ) -> None:
-        if len(labeled) == 0 or labeled.labels is None:
+        if len(labeled) == 0 or "label" not in labeled.take([0]):
             raise InputError(
                 "no labelled case: the data list's section 'labeled' is empty or its items have no label. Give another split, "
                 "or a larger labeled_fraction or labeled_patients."
@@ -90,6 +91,7 @@ class UnpairedBatches:
         self.labeled = labeled
         self.unlabeled = unlabeled if unlabeled_needed else None
         self.batch_size = batch_size
+        self.void_class = void_class
         self.epoch_length = (len(labeled) + count) // batch_size
         self.position = 0
         self._labeled_order = ShuffledStream(len(labeled), seed, 0)
@@ -109,11 +111,14 @@ class UnpairedBatches:
         (B, C, H, W) float32 if needed, and ``files``, the names of both."""
         start = position * self.batch_size
         indices = self._labeled_order.take(start, self.batch_size)
-        assert self.labeled.labels is not None
-        batch = {"image": self.labeled.images[indices], "label": self.labeled.labels[indices].long()}
+        taken = self.labeled.take(indices)
+        label = taken["label"]
+        if self.void_class is not None:
+            label = label.where(label != VOID, self.void_class)
+        batch = {"image": taken["image"], "label": label}
         files = self.labeled.names(indices)
         if self.unlabeled is not None:
             indices = self._unlabeled_order.take(start, self.batch_size)
-            batch["unlabeled_image"] = self.unlabeled.images[indices]
+            batch["unlabeled_image"] = self.unlabeled.take(indices)["image"]
             files += self.unlabeled.names(indices)
         return batch | {"files": files}

@@ -14,12 +14,14 @@ class EvaluationPreprocessing(Transform):
 
     Args:
         grid: of the network.
-        num_classes: labels must lie in [0, num_classes), or be 255 = void.
+        num_classes, label_map: see ``scripts.data.label_values.mapped``.
     """
 
-    def __init__(self, grid: SliceGrid, num_classes: int) -> None:
+    def __init__(self, grid: SliceGrid, num_classes: int, label_map: Mapping[str, int] | None = None) -> None:
         keys = ("image", "label")
-        self.read = Compose([LoadVolumed(keys), EnsureChannelFirstd(keys), CheckVolumed(keys, num_classes=num_classes)])
+        self.read = Compose(
+            [LoadVolumed(keys), EnsureChannelFirstd(keys), CheckVolumed(keys, num_classes, label_map)]
+        )
         self.for_network = grid.preprocessing(("image",), num_classes)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict:

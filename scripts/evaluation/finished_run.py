@@ -68,9 +68,10 @@ class FinishedRun:
         return [a | b | c for a, b, c in zip(files, described, names, strict=True)]
 
     def patients(self, section: str) -> list[str]:
-        """All patients of ``section`` by the split, also those whose files were absent when the run began."""
-        listed = [item["patient"] for item in self.data_list.get(section, []) if "patient" in item]
-        return list(self.data_list.get("patients", {}).get(section) or dict.fromkeys(listed))
+        """All patients of ``section`` by the split, also those whose files were absent when the run began; images where
+        nobody said whose they are."""
+        listed = [item.get("patient", item["image"]) for item in self.data_list.get(section, [])]
+        return list((self.data_list.get("patients") or {}).get(section) or dict.fromkeys(listed))
 
     def _why_empty(self, section: str) -> str:
         if absent := self.patients(section):

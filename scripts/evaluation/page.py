@@ -33,12 +33,12 @@ def markdown(summary: Mapping[str, Any]) -> str:
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
-    phases = ", ".join(f"{name} {_number(group['mean']['dice'])}" for name, group in summary["phases"].items())
+    phases = ", ".join(f"{name} {markdown_number(group['mean']['dice'])}" for name, group in summary["phases"].items())
     classes = len(summary["data_set_iou"])
     return (
-        f"**Mean foreground Dice {_number(summary['mean_foreground_dice'])}**{f' ({phases})' if phases else ''}. "
-        f"Data-set-level mIoU {_number(summary['foreground_miou'])} over the {classes - 1} foreground classes, "
-        f"{_number(summary['miou'])} over all {classes}. "
+        f"**Mean foreground Dice {markdown_number(summary['mean_foreground_dice'])}**{f' ({phases})' if phases else ''}. "
+        f"Data-set-level mIoU {markdown_number(summary['foreground_miou'])} over the {classes - 1} foreground classes, "
+        f"{markdown_number(summary['miou'])} over all {classes}. "
         f"{_patients(len(summary['patients']), summary['patients_of_section'])}"
     )
 
@@ -52,15 +52,15 @@ def _patients(evaluated: int, listed: int) -> str:
 def _structures(group: Mapping[str, Any]) -> str:
     header = ["structure", "Dice", "IoU", "HD95 (mm)", "ASSD (mm)", "missed", "invented"]
     rows = [[name, *_scores(scores)] for name, scores in group["structures"].items()]
-    return _table(header, [*rows, ["mean foreground", *_scores(group["mean"])]])
+    return markdown_table(header, [*rows, ["mean foreground", *_scores(group["mean"])]])
 
 
 def _scores(scores: Mapping[str, Any]) -> list[str]:
     return [
-        f"{_number(scores['dice'])} ± {_number(scores['dice_sd'])}",
-        _number(scores["iou"]),
-        _number(scores["hd95_mm"], 1),
-        _number(scores["assd_mm"], 2),
+        f"{markdown_number(scores['dice'])} ± {markdown_number(scores['dice_sd'])}",
+        markdown_number(scores["iou"]),
+        markdown_number(scores["hd95_mm"], 1),
+        markdown_number(scores["assd_mm"], 2),
         str(scores["missed"]),
         str(scores["invented"]),
     ]
@@ -71,18 +71,18 @@ def _phases(phases: Mapping[str, Any]) -> str:
         return ""
     header = ["Dice by phase", *(f"{name} ({group['cases']} cases)" for name, group in phases.items())]
     names = next(iter(phases.values()))["structures"]
-    rows = [[name, *(_number(group["structures"][name]["dice"]) for group in phases.values())] for name in names]
-    return _table(header, [*rows, ["mean foreground", *(_number(group["mean"]["dice"]) for group in phases.values())]])
+    rows = [[name, *(markdown_number(group["structures"][name]["dice"]) for group in phases.values())] for name in names]
+    return markdown_table(header, [*rows, ["mean foreground", *(markdown_number(group["mean"]["dice"]) for group in phases.values())]])
 
 
 def _data_set_iou(summary: Mapping[str, Any]) -> str:
-    rows = [[name, _number(value)] for name, value in summary["data_set_iou"].items()]
+    rows = [[name, markdown_number(value)] for name, value in summary["data_set_iou"].items()]
     count = len(rows)
     means = [
-        [f"mIoU, {count - 1} foreground classes", _number(summary["foreground_miou"])],
-        [f"mIoU, {count} classes with {rows[0][0]}", _number(summary["miou"])],
+        [f"mIoU, {count - 1} foreground classes", markdown_number(summary["foreground_miou"])],
+        [f"mIoU, {count} classes with {rows[0][0]}", markdown_number(summary["miou"])],
     ]
-    return _table(["data-set-level", "IoU"], [*rows, *means])
+    return markdown_table(["data-set-level", "IoU"], [*rows, *means])
 
 
 def _lowest(ranking: Sequence[Mapping[str, Any]]) -> str:
@@ -90,9 +90,9 @@ def _lowest(ranking: Sequence[Mapping[str, Any]]) -> str:
     names = list(chosen[0]["dice"])
     header = [f"lowest {len(chosen)} of {len(ranking)} cases", "mean Dice", *names]
     rows = [
-        [case["case"], _number(case["mean_dice"]), *(_number(case["dice"][name]) for name in names)] for case in chosen
+        [case["case"], markdown_number(case["mean_dice"]), *(markdown_number(case["dice"][name]) for name in names)] for case in chosen
     ]
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _method(summary: Mapping[str, Any]) -> str:
@@ -124,11 +124,12 @@ def _model(summary: Mapping[str, Any]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _number(value: float, digits: int = 3) -> str:
+def markdown_number(value: float, digits: int = 3) -> str:
+    """``value``, or a dash for NaN."""
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Names to the left, numbers to the right."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
 

@@ -14,6 +14,8 @@ from scripts.training.trainer import AlternatingTrainer
 
 SECONDS_BETWEEN_LINES = 30.0
 SECONDS_BETWEEN_LOSSES = 1.0
+MOST_METRICS = 10
+"""On one line."""
 
 
 class ProgressReport:
@@ -70,7 +72,7 @@ class ProgressReport:
         line = f"epoch {engine.state.epoch}/{engine.state.max_epochs} mean  {_joined(engine.state.metrics)}"
         evaluator = self.evaluator
         if evaluator is not None and evaluator.state.epoch == engine.state.epoch and evaluator.state.metrics:
-            line += f"  | validation  {_joined(evaluator.state.metrics)}"
+            line += f"  | validation  {_joined(_main(evaluator.state.metrics))}"
             if evaluator.state.best_metric_epoch == engine.state.epoch:
                 line += "  (best so far)"
         self._print(line)
@@ -96,6 +98,13 @@ def _short(engine: AlternatingTrainer, terms: Mapping[str, float]) -> str:
     if judged := [terms[name] for name in engine.objective.discriminators if name in terms]:
         sides["discriminators"] = sum(judged)
     return _joined(sides)
+
+
+def _main(metrics: Mapping[str, float]) -> dict[str, float]:
+    """All metrics, or, where there are many classes, those that are not of one class."""
+    if len(metrics) <= MOST_METRICS:
+        return dict(metrics)
+    return {name: value for name, value in metrics.items() if not name.startswith("iou_")}
 
 
 def _joined(values: Mapping[str, float]) -> str:

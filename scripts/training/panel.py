@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from ignite.engine import Events
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from scripts.data.slices import SliceDataset
 from scripts.files import write_atomically
 from scripts.labels import VOID
-from scripts.palette import class_colormap
 from scripts.training.trainer import AlternatingTrainer
 
 
@@ -23,17 +23,25 @@ class PicturePanel:
     Args:
         folder: gets ``epoch_0001.png`` and so on, and ``latest.png``.
         dataset: labelled validation slices.
-        num_classes: for the colours.
+        colormap: of the masks.
+        x_first: whether the first axis of an array is x (volumes) or rows (photographs).
         interval: epochs between panels; the last epoch always has one.
         cases: rows.
     """
 
     def __init__(
-        self, folder: str | Path, dataset: SliceDataset, num_classes: int, interval: int = 1, cases: int = 4
+        self,
+        folder: str | Path,
+        dataset: SliceDataset,
+        colormap: ListedColormap,
+        x_first: bool = True,
+        interval: int = 1,
+        cases: int = 4,
     ) -> None:
         self.folder = Path(folder)
         self.dataset = dataset
-        self.num_classes = num_classes
+        self.colormap = colormap
+        self.x_first = x_first
         self.interval = interval
         self.cases = cases
 
@@ -44,7 +52,7 @@ class PicturePanel:
         epoch = engine.state.epoch
         if epoch % self.interval and epoch != engine.state.max_epochs:
             return
-        figure = draw_panel(self._columns(engine), self.num_classes)
+        figure = draw_panel(self._columns(engine), self.colormap)
         for name in (f"epoch_{epoch:04d}.png", "latest.png"):
             write_atomically(self.folder / name, lambda path: figure.savefig(path, format="png", dpi=100))
 
@@ -59,7 +67,7 @@ class PicturePanel:
 
     @torch.no_grad()
     def _columns(self, engine: AlternatingTrainer) -> dict[str, np.ndarray]:
-        """Titles and stacks (cases, H, W): images float, masks int."""
+        """Titles and stacks, upright: images (cases, H, W[, 3]) float, masks (cases, H, W) int."""
         objective = engine.objective
         items = [self.dataset[index] for index in self.chosen()]
         image = torch.stack([item["image"] for item in items]).to(engine.state.device)
@@ -72,13 +80,14 @@ class PicturePanel:
                 columns[title] = t[name]
         if "reconstructed_logits" in t:
             columns["cycle G_IS(G_SI(y))"] = t["reconstructed_logits"].argmax(1)
-        return {title: _as_array(tensor) for title, tensor in columns.items()}
+        return {title: _as_array(tensor, self.x_first) for title, tensor in columns.items()}
 
 
-def draw_panel(columns: dict[str, np.ndarray], num_classes: int) -> Figure:
+def draw_panel(columns: dict[str, np.ndarray], colormap: ListedColormap) -> Figure:
     """A grid of pictures: a column an entry, a row a case; integer stacks are masks, coloured over black."""
     rows = len(next(iter(columns.values())))
-    figure = Figure(figsize=(2.2 * len(columns), 2.2 * rows + 0.3), facecolor="white", layout="constrained")
+    height, width = next(iter(columns.values())).shape[1:3]
+    figure = Figure(figsize=(2.2 * len(columns), 2.2 * rows * height / width + 0.3), facecolor="white", layout="constrained")
     grid = figure.subplots(rows, len(columns), squeeze=False)
     for column, (title, pictures) in enumerate(columns.items()):
         for row, picture in enumerate(pictures):
@@ -87,17 +96,20 @@ def draw_panel(columns: dict[str, np.ndarray], num_classes: int) -> Figure:
             if row == 0:
                 axes.set_title(title, fontsize=9)
             if np.issubdtype(picture.dtype, np.integer):
-                axes.imshow(np.zeros_like(picture).T, cmap="gray", vmin=0, vmax=1)
-                axes.imshow(
-                    picture.T, cmap=class_colormap(num_classes), vmin=0, vmax=num_classes - 1, interpolation="nearest"
-                )
+                axes.imshow(np.zeros_like(picture), cmap="gray", vmin=0, vmax=1)
+                axes.imshow(picture, cmap=colormap, vmin=0, vmax=colormap.N - 1, interpolation="nearest")
             else:
-                axes.imshow(picture.T, cmap="gray")
+                axes.imshow(picture, cmap="gray")
     return figure
 
 
-def _as_array(tensor: Tensor) -> np.ndarray:
-    """(B, C, H, W) images to their first channel, (B, H, W) masks as they are; void as background."""
-    if tensor.ndim == 4:
-        return tensor[:, 0].float().cpu().numpy()
-    return tensor.where(tensor != VOID, torch.zeros_like(tensor)).cpu().numpy()
+def _as_array(tensor: Tensor, x_first: bool) -> np.ndarray:
+    """(B, C, H, W) images to their channel, or colours in [0, 1]; (B, H, W) masks with void as -1, which has no colour."""
+    if tensor.ndim == 4 and tensor.shape[1] == 3:
+        low, high = tensor.amin((1, 2, 3), keepdim=True), tensor.amax((1, 2, 3), keepdim=True)
+        picture = ((tensor - low) / (high - low).clamp(min=1e-6)).movedim(1, -1)
+    elif tensor.ndim == 4:
+        picture = tensor[:, 0].float()
+    else:
+        picture = tensor.where(tensor != VOID, -torch.ones_like(tensor))
+    return (picture.transpose(1, 2) if x_first else picture).cpu().numpy()

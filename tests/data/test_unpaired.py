@@ -1,7 +1,7 @@
 """Unpaired batches: each slice once a pass, the same whatever came before, and how long an epoch is."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice, pairwise
 
 import pytest
@@ -17,11 +17,15 @@ class Numbered:
 
     def __init__(self, count: int, labelled: bool = True, name: str = "slice") -> None:
         self.images = torch.arange(count).float().view(-1, 1, 1, 1).expand(-1, 1, 4, 6).contiguous()
-        self.labels: Tensor | None = self.images[:, 0].to(torch.uint8) if labelled else None
+        self.labelled = labelled
         self.name = name
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def take(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        images = self.images[indices]
+        return {"image": images} | ({"label": images[:, 0].long()} if self.labelled else {})
 
     def names(self, indices: Iterable[int]) -> list[str]:
         return [f"{self.name} {index}" for index in indices]

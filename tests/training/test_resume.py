@@ -80,8 +80,8 @@ def test_a_stopped_run_ends_with_the_same_weights(
     [
         ({"filters": 4}, "segmentor.filters: 2 then, 4 now"),
         ({"max_epochs": 5}, "max_epochs: 2 then, 5 now"),
-        ({"labeled_fraction": 0.8}, "data_list.labeled"),
-        ({"weights__mask_cycle": 0.5}, "objective.mask_cycle: 0.05 then, 0.5 now"),
+        ({"labeled_fraction": 0.8}, "patients.labeled"),
+        ({"weights__mask_cycle": 0.5}, "weights.mask_cycle: 0.05 then, 0.5 now"),
     ],
 )
 def test_a_changed_run_is_not_resumed(
@@ -188,6 +188,6 @@ def test_a_misspelt_flag_is_refused(make_training: Callable[..., ConfigWorkflow]
 def test_the_state_says_what_it_belongs_to(finished_run: Path) -> None:
     state = torch.load(finished_run / "models" / "training_state.pt", weights_only=True)
     run = json.loads((finished_run / "data_list.json").read_text(encoding="utf-8"))
-    assert state["fingerprint"]["data_list"] == run["patients"]
+    assert state["fingerprint"]["patients"] == run["patients"]
     assert state["best"]["epoch"] >= 1
     assert state["handlers"]["tracker"]["run_id"]

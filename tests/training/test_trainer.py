@@ -212,7 +212,7 @@ def test_accumulation_ends_with_the_epoch(steps: int, expected: list[int]) -> No
     trainer = make_trainer(make_objective(), make_batches(5), accumulation_steps=steps, max_epochs=2)
     updates: dict[str, list[int]] = {"generators": [], "discriminators": []}
     stopped: list[int] = []
-    for name, optimizer in (("generators", trainer.optimizer), ("discriminators", trainer.discriminator_optimizer)):
+    for name, optimizer in trainer.optimizers.items():
         optimizer.register_step_post_hook(lambda *_, name=name: updates[name].append(trainer.state.iteration))
 
     @trainer.on(Events.ITERATION_COMPLETED)
@@ -353,8 +353,7 @@ def test_schedule_drives_the_optimizers_that_step(weights: dict | None, both: bo
 
     @trainer.on(Events.EPOCH_STARTED)
     def note() -> None:
-        optimizers = (trainer.optimizer, trainer.discriminator_optimizer)
-        rates.append(tuple(o.param_groups[0]["lr"] / LEARNING_RATE for o in optimizers))
+        rates.append(tuple(o.param_groups[0]["lr"] / LEARNING_RATE for o in trainer.optimizers.values()))
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # torch warns of a scheduler that steps before its optimizer
