@@ -6,12 +6,36 @@ from typing import Any
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
-from monai.transforms import MapTransform
+from monai.transforms import MapTransform, Transform
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scripts.data.image_grid import ImageGrid, resize_image
+from scripts.data.preprocessing import normalize_slices
 from scripts.errors import InputError
 from scripts.training.precision import Precision
+
+
+class NetworkImaged(Transform):
+    """Read a photograph and make of it what the network saw in training.
+
+    Args:
+        grid: of the network.
+    """
+
+    def __init__(self, grid: ImageGrid) -> None:
+        self.grid = grid
+        self.from_file = grid.preprocessing(("image",))
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict:
+        """Path ``image`` to ``image`` (C, H, W) float32, ``file``, the path, and ``file_size`` [h, w]. Others stay.
+
+        Raises:
+            InputError: as ``ImagePreprocessing.read``.
+        """
+        image = self.from_file.read(data)["image"]
+        small = normalize_slices(resize_image(image, self.grid.size).float())
+        return dict(data) | {"image": small, "file": str(data["image"]), "file_size": list(image.shape[1:])}
 
 
 class ImageInferer(Inferer):

@@ -2,17 +2,20 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import SimpleITK
 from ignite.engine import Engine, Events
+from matplotlib.colors import to_rgb
 from monai.data import DataLoader, Dataset
 
 from scripts.configuration import make_folder
-from scripts.data.label_maps import SUFFIXES, label_map_name, split_name, write_label_map
+from scripts.data.label_maps import PHOTOGRAPH_SUFFIXES, SUFFIXES, label_map_name, split_name, write_label_map
 from scripts.errors import InputError, input_error_in, root_cause
+from scripts.model_card import ModelCard
+from scripts.palette import class_colors
 
 logger = logging.getLogger(__name__)
 
@@ -20,14 +23,17 @@ SKIPPED_STEMS = ("_gt", "_seg")
 """Ends of the stems of label maps: such files are found in a folder and passed over."""
 
 
-def find_volumes(dataset_dir: str | Path | None, output_dir: str | Path) -> list[dict[str, str]]:
+def find_images(
+    dataset_dir: str | Path | None, output_dir: str | Path, photographs: bool = False
+) -> list[dict[str, str]]:
     """The images to label, as MONAI data items.
 
     Args:
         dataset_dir: one file of any format that nibabel or SimpleITK reads, or a folder, which is searched with all
-            folders below for the suffixes of ``scripts.data.label_maps.SUFFIXES``; hidden files and files whose stem
-            ends with ``SKIPPED_STEMS`` are not images.
+            folders below for the suffixes of ``scripts.data.label_maps``; hidden files and files whose stem ends with
+            ``SKIPPED_STEMS`` are not images.
         output_dir: where the label maps will go.
+        photographs: whether to look for photographs, not for volumes.
 
     Raises:
         InputError: nothing given, nothing there, unreadable, no image in it; two images would have the same label map;
@@ -38,7 +44,8 @@ def find_volumes(dataset_dir: str | Path | None, output_dir: str | Path) -> list
     root = Path(dataset_dir)
     if not root.exists():
         raise InputError(f"dataset_dir {root} does not exist: give an image or a folder of images.")
-    images = _images_below(root) if root.is_dir() else [_only_image(root)]
+    suffixes = PHOTOGRAPH_SUFFIXES if photographs else SUFFIXES
+    images = _images_below(root, suffixes) if root.is_dir() else [_only_image(root, suffixes, photographs)]
     owners: dict[Path, Path] = {}
     for image in images:
         written = label_map_path(image, root, output_dir)
@@ -96,15 +103,19 @@ class VolumeLoader(DataLoader):
 
 
 class LabelMapWriter:
-    """Handler of an evaluator: write ``pred`` of each output, a MetaTensor (P, x, y, z) uint8 that knows its file.
+    """Handler of an evaluator: write ``pred`` of each output, uint8: a MetaTensor (P, x, y, z) that knows its file, or of
+    a photograph (1, h, w), whose file the batch names as ``file``.
 
     Args:
         dataset_dir, output_dir: see ``label_map_path``.
+        card: of the model; its colours are those of the label maps of photographs.
     """
 
-    def __init__(self, dataset_dir: str | Path, output_dir: str | Path) -> None:
+    def __init__(self, dataset_dir: str | Path, output_dir: str | Path, card: ModelCard) -> None:
         self.dataset_dir = dataset_dir
         self.output_dir = output_dir
+        colors = class_colors(len(card.class_names), card.colors, card.background)
+        self.palette = [round(255 * part) for color in colors for part in to_rgb(color)]
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self._make_folder)
@@ -114,22 +125,23 @@ class LabelMapWriter:
         make_folder(self.output_dir, "output_dir")
 
     def _write(self, engine: Engine) -> None:
+        batch: Any = engine.state.batch
         outputs: Any = engine.state.output
-        for output in outputs:
+        for item, output in zip(batch, outputs, strict=True):
             labels = output["pred"]
-            image = labels.meta["filename_or_obj"]
+            image = item["file"] if "file" in item else labels.meta["filename_or_obj"]
             path = label_map_path(image, self.dataset_dir, self.output_dir)
-            write_label_map(path, labels.cpu().numpy(), image)
+            write_label_map(path, labels.cpu().numpy(), image, self.palette)
             logger.info("%d of %d: %s -> %s", engine.state.iteration, engine.state.epoch_length, image, path)
 
 
-def _images_below(root: Path) -> list[Path]:
+def _images_below(root: Path, suffixes: Collection[str]) -> list[Path]:
     images, visited = [], set()
     try:
         for folder, subfolders, files in os.walk(root, onerror=_raise, followlinks=True):
             real = os.path.realpath(folder)
             subfolders[:] = [] if real in visited else [name for name in subfolders if not name.startswith(".")]
-            images += [] if real in visited else [Path(folder, name) for name in files if _is_image(name)]
+            images += [] if real in visited else [Path(folder, name) for name in files if _is_image(name, suffixes)]
             visited.add(real)
     except OSError as error:
         raise InputError(
@@ -137,19 +149,23 @@ def _images_below(root: Path) -> list[Path]:
         ) from error
     if not images:
         raise InputError(
-            f"dataset_dir {root} holds no image: looked in it and all folders below for {', '.join(SUFFIXES)}, other than "
+            f"dataset_dir {root} holds no image: looked in it and all folders below for {', '.join(suffixes)}, other than "
             f"*{' and *'.join(SKIPPED_STEMS)}. Give an image or a folder of such; convert other formats first."
         )
     return sorted(images)
 
 
-def _is_image(name: str) -> bool:
+def _is_image(name: str, suffixes: Collection[str]) -> bool:
     stem, suffix = split_name(name)
-    return suffix.lower() in SUFFIXES and not stem.lower().endswith(SKIPPED_STEMS) and not name.startswith(".")
+    return suffix.lower() in suffixes and not stem.lower().endswith(SKIPPED_STEMS) and not name.startswith(".")
 
 
-def _only_image(path: Path) -> Path:
-    known = split_name(path)[1].lower() in SUFFIXES
+def _only_image(path: Path, suffixes: Collection[str], photographs: bool) -> Path:
+    known = split_name(path)[1].lower() in suffixes
+    if photographs and not known:
+        raise InputError(
+            f"dataset_dir {path} is not a photograph, and the model is of photographs: expected {', '.join(suffixes)}."
+        )
     if not known and not SimpleITK.ImageFileReader.GetImageIOFromFileName(str(path)):
         raise InputError(f"dataset_dir {path} is not an image that SimpleITK reads: convert it to NIfTI first.")
     return path

@@ -102,7 +102,9 @@ def validation_metrics(
         return MetricsLambda(lambda matrices: float(iou(matrices.sum(0))[index]), confusion)
 
     metrics = {
-        "foreground_miou": MetricsLambda(lambda matrices: mean_iou(matrices.sum(0), foreground_only=background), confusion),
+        "foreground_miou": MetricsLambda(
+            lambda matrices: mean_iou(matrices.sum(0), foreground_only=background), confusion
+        ),
         "miou": MetricsLambda(lambda matrices: mean_iou(matrices.sum(0)), confusion),
         "mean_dice": MetricsLambda(lambda matrices: _mean_case_dice(matrices, background), confusion),
     }

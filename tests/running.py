@@ -14,8 +14,7 @@ TINY: dict[str, Any] = {
     "filters": 2,
     "discriminator_filters": 4,
     "max_epochs": 2,
-    "network_def#blocks": 1,
-    "image_generator_def#blocks": 1,
+    "blocks": 1,
     "evaluate": False,
     "device": "$torch.device('cpu')",
 }

@@ -19,7 +19,7 @@ from scripts.configuration import build
 from scripts.data.label_maps import label_map_name, write_label_map
 from scripts.errors import InputError, input_error_in
 from scripts.files import save_tensors
-from scripts.inference import LabelMapWriter, VolumeLoader, find_volumes
+from scripts.inference import LabelMapWriter, VolumeLoader, find_images
 from scripts.model_card import ModelCard, load_model
 
 ROOT = Path(__file__).parents[1]
@@ -301,7 +301,7 @@ def test_largest_component_is_an_option(tmp_path: Path, option: object, kept: in
 
 
 def test_folders_are_searched_and_their_structure_kept(tmp_path: Path, phantom_dir: Path, resnet: Path) -> None:
-    found = [Path(item["image"]).relative_to(phantom_dir) for item in find_volumes(phantom_dir, tmp_path)]
+    found = [Path(item["image"]).relative_to(phantom_dir) for item in find_images(phantom_dir, tmp_path)]
     expected = [p.relative_to(phantom_dir) for p in phantom_dir.rglob("*.nii.gz") if "_gt" not in p.name]
     assert found == sorted(expected)
     patient = phantom_dir / found[0].parts[0]
@@ -321,7 +321,7 @@ def test_what_is_not_an_image_is_passed_over(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "b" / "loop").symlink_to(tmp_path, target_is_directory=True)
-    found = [Path(item["image"]).relative_to(tmp_path).as_posix() for item in find_volumes(tmp_path, tmp_path / "out")]
+    found = [Path(item["image"]).relative_to(tmp_path).as_posix() for item in find_images(tmp_path, tmp_path / "out")]
     assert found == ["A.NII.GZ", "a.nrrd", "b/x.nii"]
 
 
@@ -376,14 +376,14 @@ def test_unreadable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(InputError, match=r"cannot be read: .*Permission denied"):
-        find_volumes(tmp_path, tmp_path / "out")
+        find_images(tmp_path, tmp_path / "out")
 
 
 def test_label_maps_beside_their_images_are_not_replaced(tmp_path: Path) -> None:
     save_nifti(tmp_path / "image.nii.gz", noise((20, 20, 2)))
     (tmp_path / "image_seg.nii.gz").write_text("drawn by hand")
     with pytest.raises(InputError, match="may have been drawn by hand"):
-        find_volumes(tmp_path / "image.nii.gz", tmp_path)
+        find_images(tmp_path / "image.nii.gz", tmp_path)
 
 
 def broken(folder: Path, name: str) -> Path:

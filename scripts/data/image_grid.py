@@ -54,7 +54,9 @@ def grid_for(spacing: Sequence[float] | None, size: Sequence[int], channels: int
     if spacing is None:
         return ImageGrid(tuple(size), channels)  # type: ignore[arg-type]
     if channels != 1:
-        raise InputError(f"volumes have one channel here, got image_channels = {channels}: save each channel by itself.")
+        raise InputError(
+            f"volumes have one channel here, got image_channels = {channels}: save each channel by itself."
+        )
     return SliceGrid(tuple(spacing), tuple(size))  # type: ignore[arg-type]
 
 

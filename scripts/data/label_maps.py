@@ -1,6 +1,6 @@
 """Label maps as files: in the format and on the grid of the image that they belong to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -8,7 +8,9 @@ import nibabel as nib
 import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
+from PIL import Image
 
+from scripts.data.image_files import IMAGE_SUFFIXES
 from scripts.data.reader import NIFTI_SUFFIXES
 from scripts.files import write_atomically
 
@@ -21,6 +23,8 @@ SUFFIXES = {
     ".mhd": ".mha",
 }
 """Of images, and of their label maps: of formats that are one file, which can be there whole or not at all."""
+PHOTOGRAPH_SUFFIXES = dict.fromkeys(IMAGE_SUFFIXES, ".png")
+"""Of photographs, and of their label maps: never a lossy format."""
 OTHER_SUFFIX = ".mha"
 """Of label maps of images in any other format that SimpleITK reads."""
 
@@ -35,12 +39,12 @@ def split_name(path: str | Path) -> tuple[str, str]:
 
 
 def label_map_name(image: str | Path) -> str:
-    """Name of the label map of ``image``: its stem, ``_seg``, and what ``SUFFIXES`` has for its suffix."""
+    """Name of the label map of ``image``: its stem, ``_seg``, and the suffix that goes with its own."""
     stem, suffix = split_name(image)
-    return f"{stem}_seg{SUFFIXES.get(suffix.lower(), OTHER_SUFFIX)}"
+    return f"{stem}_seg{(SUFFIXES | PHOTOGRAPH_SUFFIXES).get(suffix.lower(), OTHER_SUFFIX)}"
 
 
-def write_label_map(path: str | Path, labels: Labels, image: str | Path) -> Path:
+def write_label_map(path: str | Path, labels: Labels, image: str | Path, palette: Sequence[int] = ()) -> Path:
     """Write ``labels`` to ``path`` on exactly the grid of ``image``.
 
     NIfTI gets the image's header, so that sform, qform and units are equal bit for bit. Other formats get the origin,
@@ -48,14 +52,24 @@ def write_label_map(path: str | Path, labels: Labels, image: str | Path) -> Path
 
     Args:
         path: what ``label_map_name`` calls it.
-        labels: (P, x, y, z) uint8, P = 1 for a 3-D image, else its phases.
+        labels: (P, x, y, z) uint8, P = 1 for a 3-D image, else its phases; of a photograph (1, h, w).
         image: the file that was labelled.
+        palette: red, green, blue of class 0, 1, ..., each 0 to 255, by which viewers show the label map of a photograph.
 
     Raises:
         InputError: if the file cannot be written; what stood there stays.
     """
+    if split_name(image)[1].lower() in PHOTOGRAPH_SUFFIXES:
+        return write_atomically(path, _png(labels[0], palette))
     nifti = str(path).lower().endswith(NIFTI_SUFFIXES)
     return _write_with_suffix(Path(path), (_nifti if nifti else _simple_itk)(labels, Path(image)))
+
+
+def _png(labels: Labels, palette: Sequence[int]) -> Callable[[Path], object]:
+    picture = Image.fromarray(labels)
+    if palette:
+        picture.putpalette(list(palette))
+    return lambda path: picture.save(path, format="PNG")
 
 
 def _nifti(labels: Labels, image: Path) -> Callable[[Path], object]:

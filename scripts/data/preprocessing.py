@@ -163,7 +163,7 @@ class CheckVolumed(MapTransform):
         if not torch.allclose(label.affine, image.affine, atol=0.5):
             logger.warning("%s lies elsewhere than its image by its affine: taken voxel by voxel.", file_of(label))
         classes = mapped(label.as_tensor().numpy(), self.num_classes, self.label_map, file_of(label))
-        return MetaTensor(torch.from_numpy(classes), affine=image.affine.clone(), meta=label.meta)
+        return MetaTensor(torch.from_numpy(classes), meta=label.meta | {"affine": image.affine.clone()})
 
 
 def file_of(volume: Tensor) -> str:

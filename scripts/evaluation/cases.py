@@ -19,9 +19,7 @@ class EvaluationPreprocessing(Transform):
 
     def __init__(self, grid: SliceGrid, num_classes: int, label_map: Mapping[str, int] | None = None) -> None:
         keys = ("image", "label")
-        self.read = Compose(
-            [LoadVolumed(keys), EnsureChannelFirstd(keys), CheckVolumed(keys, num_classes, label_map)]
-        )
+        self.read = Compose([LoadVolumed(keys), EnsureChannelFirstd(keys), CheckVolumed(keys, num_classes, label_map)])
         self.for_network = grid.preprocessing(("image",), num_classes)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict:

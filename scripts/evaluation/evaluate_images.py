@@ -120,7 +120,9 @@ class ImageEvaluation:
         write_atomically(self.output_dir / "cases.csv", lambda path: table.to_csv(path, index=False))
         write_atomically(self.output_dir / "summary.md", lambda path: path.write_text(page, encoding="utf-8"))
         write_json(self.output_dir / "summary.json", plain(summary))
-        print(f"\n{page}\nWritten to {self.output_dir}: summary.md, summary.json, cases.csv, worst, median and best.png")
+        print(
+            f"\n{page}\nWritten to {self.output_dir}: summary.md, summary.json, cases.csv, worst, median and best.png"
+        )
 
     def _sums(self, matrices: Sequence[Tensor]) -> dict[str, Any]:
         """Data-set-level scores of confusion matrices, and the mean Dice over images and the classes in them."""

@@ -5,8 +5,8 @@ from typing import Any
 
 from monai.transforms import Transform
 
-from scripts.data.image_grid import ImageGrid, resize_image, resize_mask
-from scripts.data.preprocessing import normalize_slices
+from scripts.data.image_grid import ImageGrid, resize_mask
+from scripts.image_prediction import NetworkImaged
 
 
 class ImageEvaluationPreprocessing(Transform):
@@ -18,7 +18,7 @@ class ImageEvaluationPreprocessing(Transform):
     """
 
     def __init__(self, grid: ImageGrid, num_classes: int, label_map: Mapping[str, int] | None = None) -> None:
-        self.grid = grid
+        self.for_network = NetworkImaged(grid)
         self.from_files = grid.preprocessing(("image", "label"), num_classes, label_map)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict:
@@ -28,11 +28,5 @@ class ImageEvaluationPreprocessing(Transform):
         Raises:
             InputError: as ``ImagePreprocessing.read``.
         """
-        read = self.from_files.read(data)
-        small = resize_image(read["image"], self.grid.size)
-        return dict(data) | {
-            "image": normalize_slices(small.float()),
-            "label": read["label"],
-            "small_label": resize_mask(read["label"], self.grid.size),
-            "file_size": list(read["label"].shape[1:]),
-        }
+        label = self.from_files.read(data)["label"]
+        return self.for_network(data) | {"label": label, "small_label": resize_mask(label, self.for_network.grid.size)}

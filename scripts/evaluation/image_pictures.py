@@ -50,7 +50,9 @@ def draw_image(path: Path, title: str, image: NDArray, label: NDArray, predictio
         axes.set_title(name, fontsize=9)
         axes.set_axis_off()
     colors = class_colors(count, card.colors, card.background)
-    occurring = sorted({int(value) for value in np.union1d(label, prediction)} & set(range(int(card.background), count)))
+    occurring = sorted(
+        {int(value) for value in np.union1d(label, prediction)} & set(range(int(card.background), count))
+    )
     handles = [Patch(color=colors[index], label=card.class_names[index]) for index in occurring]
     handles += [Patch(color="black", label="void")] if (label == VOID).any() else []
     figure.legend(handles=handles, loc="outside lower center", ncols=6, fontsize=8, frameon=False)

@@ -71,8 +71,12 @@ def _phases(phases: Mapping[str, Any]) -> str:
         return ""
     header = ["Dice by phase", *(f"{name} ({group['cases']} cases)" for name, group in phases.items())]
     names = next(iter(phases.values()))["structures"]
-    rows = [[name, *(markdown_number(group["structures"][name]["dice"]) for group in phases.values())] for name in names]
-    return markdown_table(header, [*rows, ["mean foreground", *(markdown_number(group["mean"]["dice"]) for group in phases.values())]])
+    rows = [
+        [name, *(markdown_number(group["structures"][name]["dice"]) for group in phases.values())] for name in names
+    ]
+    return markdown_table(
+        header, [*rows, ["mean foreground", *(markdown_number(group["mean"]["dice"]) for group in phases.values())]]
+    )
 
 
 def _data_set_iou(summary: Mapping[str, Any]) -> str:
@@ -90,7 +94,8 @@ def _lowest(ranking: Sequence[Mapping[str, Any]]) -> str:
     names = list(chosen[0]["dice"])
     header = [f"lowest {len(chosen)} of {len(ranking)} cases", "mean Dice", *names]
     rows = [
-        [case["case"], markdown_number(case["mean_dice"]), *(markdown_number(case["dice"][name]) for name in names)] for case in chosen
+        [case["case"], markdown_number(case["mean_dice"]), *(markdown_number(case["dice"][name]) for name in names)]
+        for case in chosen
     ]
     return markdown_table(header, rows)
 

@@ -9,7 +9,7 @@ from typing import Any
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
-from scripts.experiments.cell import CellJob, config_files, overrides
+from scripts.experiments.job import CellJob, config_files, overrides
 
 WARM_UP = 1
 

@@ -1,7 +1,7 @@
 """The paper's comparison: run the cells of a grid, and make tables and figures of what ran.
 
-    python -m scripts.experiments.paper run --grid acdc_small --dataset_dir ACDC
-    python -m scripts.experiments.paper report
+python -m scripts.experiments.paper run --grid acdc_small --dataset_dir ACDC
+python -m scripts.experiments.paper report
 """
 
 import argparse
@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from scripts.errors import InputError
-from scripts.experiments.cell import CellJob
 from scripts.experiments.estimate import estimate
-from scripts.experiments.grid import ARMS, Grid, read_grid
+from scripts.experiments.grid import ARMS, DATA, Grid, read_grid
+from scripts.experiments.job import CellJob
 from scripts.experiments.parent_run import close_parent_run, default_tracking_uri, parent_run_id
 from scripts.experiments.runner import Outcome, Runner, is_finished
 
@@ -33,7 +33,11 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", parents=[places], help="run the cells that are not finished")
     run.add_argument("--grid", default="paper", help="a JSON file, or a name in scripts/experiments/grids")
     run.add_argument(
-        "--dataset_dir", nargs="+", required=True, metavar="[NAME=]DIR", help="of each data set, as VOC=DIR Cityscapes=DIR"
+        "--dataset_dir",
+        nargs="+",
+        required=True,
+        metavar="[NAME=]DIR",
+        help="of each data set, as VOC=DIR Cityscapes=DIR",
     )
     run.add_argument("--data", nargs="+", help="only these data sets of the grid")
     run.add_argument("--arms", nargs="+", choices=list(ARMS), help="only these arms")
@@ -48,6 +52,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--tracking_uri", help="of MLflow; default: SQLite in OUTPUT_DIR")
 
     report = commands.add_parser("report", parents=[places], help="tables, figures and a page of the finished cells")
+    report.add_argument(
+        "--no_pictures", action="store_true", help="no images and predictions: what may be published of any data set"
+    )
     report.add_argument("--report_dir", type=Path, help="default: OUTPUT_DIR/report")
     return main
 
@@ -58,7 +65,10 @@ def run(options: argparse.Namespace) -> int:
         _settings(options.set), data=options.data, arms=options.arms, fractions=options.fractions, seeds=options.seeds
     )
     tracking_uri = options.tracking_uri or default_tracking_uri(options.output_dir)
-    tracking: dict[str, Any] = {"cache_dir": str(options.output_dir.resolve() / "cache"), "mlflow": not options.no_mlflow}
+    tracking: dict[str, Any] = {
+        "cache_dir": str(options.output_dir.resolve() / "cache"),
+        "mlflow": not options.no_mlflow,
+    }
     jobs = _jobs(grid, options, tracking)
     finished = {job.spec.name for job in jobs if is_finished(job)}
     if options.dry_run:
@@ -92,9 +102,11 @@ def _jobs(grid: Grid, options: argparse.Namespace, tracking: dict[str, Any]) -> 
 def _directories(given: Sequence[str], grid: Grid) -> dict[str, str]:
     """Folder of each data set of ``grid``."""
     wanted = list(dict.fromkeys(cell.dataset for cell in grid.cells()))
-    if len(wanted) == len(given) == 1 and not given[0].startswith(f"{wanted[0]}="):
+    if len(wanted) == len(given) == 1 and given[0].partition("=")[0] not in DATA:
         return {wanted[0]: str(Path(given[0]).resolve())}
-    found = {name: str(Path(folder).resolve()) for name, _, folder in (entry.partition("=") for entry in given) if folder}
+    found = {
+        name: str(Path(folder).resolve()) for name, _, folder in (entry.partition("=") for entry in given) if folder
+    }
     missing = [name for name in wanted if name not in found]
     if missing:
         raise InputError(
@@ -155,7 +167,8 @@ def main(arguments: list[str] | None = None) -> int:
         from scripts.experiments.report import write_report  # with its plotting, which a run needs not
 
         cells = options.cells or options.output_dir / "cells"
-        write_report(cells, options.report_dir or options.output_dir / "report", runs_dir=options.output_dir)
+        runs = None if options.no_pictures else options.output_dir
+        write_report(cells, options.report_dir or options.output_dir / "report", runs_dir=runs)
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2

@@ -15,16 +15,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from scripts.errors import InputError
-from scripts.experiments.cell import ROOT, CellJob
 from scripts.experiments.grid import CellSpec
+from scripts.experiments.job import ROOT, CellJob
 from scripts.files import write_json
 
-POLL_SECONDS = 1.0
+CELL = (sys.executable, "-m", "scripts.experiments.cell")
+POLL_SECONDS = 0.5
 LOG_LINES = 12
 """Of a failed cell, shown at the end."""
 
@@ -54,7 +56,11 @@ class Runner:
         jobs: in the order in which they are to be run.
         slots: environment variables of each place where a cell can run, such as the GPU that it sees.
         wait: for cells that other runners have claimed; otherwise they are left to them.
-        say: gets a line for each event.
+        say: gets a line for each event; None prints it.
+        command: runs a cell, given the path of its ``CellJob``.
+
+    Raises:
+        InputError: a finished cell was run with other settings.
     """
 
     def __init__(
@@ -62,12 +68,16 @@ class Runner:
         jobs: Sequence[CellJob],
         slots: Sequence[Mapping[str, str]],
         wait: bool = True,
-        say: Callable[[str], object] = print,
+        say: Callable[[str], object] | None = None,
+        command: Sequence[str] = CELL,
     ) -> None:
+        for job in jobs:
+            is_finished(job)
         self.jobs = jobs
+        self.command = command
         self.free = deque(slots)
         self.wait = wait
-        self.say = say
+        self.say = say or partial(print, flush=True)
         self.running: list[_Running] = []
         self.outcome = Outcome()
 
@@ -104,7 +114,7 @@ class Runner:
             waiting.remove(job)
             slot = self.free.popleft()
             try:
-                self.running.append(_Running(job, _launch(job, slot, claim), slot, time.monotonic()))
+                self.running.append(_Running(job, _launch(self.command, job, slot, claim), slot, time.monotonic()))
             finally:
                 os.close(claim)  # the cell's process keeps it
             self.say(f"{job.spec.name}: started ({len(waiting)} to go)")
@@ -159,12 +169,12 @@ def _claim(job: CellJob) -> int | None:
     return claim
 
 
-def _launch(job: CellJob, slot: Mapping[str, str], claim: int) -> subprocess.Popen:
+def _launch(command: Sequence[str], job: CellJob, slot: Mapping[str, str], claim: int) -> subprocess.Popen:
     path = write_json(_log(job).with_suffix(".job.json"), {**asdict(job), "spec": job.spec.identity})
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | dict(slot)
     with _log(job).open("a", encoding="utf-8") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "scripts.experiments.cell", str(path)],
+            [*command, str(path)],
             cwd=ROOT,
             env=environment,
             stdout=log,

@@ -1,5 +1,7 @@
 """The discriminator of Hung et al., "Adversarial learning for semi-supervised semantic segmentation" (1802.07934)."""
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,7 +19,7 @@ class FullyConvolutionalDiscriminator(nn.Sequential):
     def __init__(self, in_channels: int, filters: int = 64) -> None:
         widths = [in_channels, filters, 2 * filters, 4 * filters, 8 * filters]
         layers: list[nn.Module] = []
-        for inward, outward in zip(widths, widths[1:], strict=False):
+        for inward, outward in pairwise(widths):
             layers += [nn.Conv2d(inward, outward, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         super().__init__(*layers, nn.Conv2d(widths[-1], 1, 4, stride=2, padding=1))
 

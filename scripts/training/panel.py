@@ -87,7 +87,9 @@ def draw_panel(columns: dict[str, np.ndarray], colormap: ListedColormap) -> Figu
     """A grid of pictures: a column an entry, a row a case; integer stacks are masks, coloured over black."""
     rows = len(next(iter(columns.values())))
     height, width = next(iter(columns.values())).shape[1:3]
-    figure = Figure(figsize=(2.2 * len(columns), 2.2 * rows * height / width + 0.3), facecolor="white", layout="constrained")
+    figure = Figure(
+        figsize=(2.2 * len(columns), 2.2 * rows * height / width + 0.3), facecolor="white", layout="constrained"
+    )
     grid = figure.subplots(rows, len(columns), squeeze=False)
     for column, (title, pictures) in enumerate(columns.items()):
         for row, picture in enumerate(pictures):

@@ -1,0 +1,86 @@
+"""The command line of the paper's comparison."""
+
+import json
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from scripts.experiments.paper import main
+from scripts.files import write_json
+
+SETTINGS = {"spacing": [6, 6], "size": [32, 32], "filters": 2, "discriminator_filters": 4, "max_epochs": 1, "blocks": 1}
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Path:
+    block = {"data": ["ACDC"], "arms": ["Partial", "Ours"], "fractions": [0.4], "seeds": [0]}
+    return write_json(tmp_path / "tiny.json", {"blocks": [block], "settings": SETTINGS})
+
+
+def run(grid: Path, folder: Path, *options: str) -> int:
+    return main(["run", "--grid", str(grid), "--output_dir", str(folder), *options])
+
+
+def test_a_dry_run_says_what_would_run_and_how_long(
+    grid: Path, tmp_path: Path, phantom_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(grid, tmp_path / "out", "--dataset_dir", str(phantom_dir), "--dry_run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("acdc-partial-40-seed0: 16 updates of 0.")
+    assert lines[1].startswith("acdc-ours-40-seed0: 16 updates of ")
+    assert lines[2].startswith("2 cells, 0 finished; about 0.0")
+    assert not (tmp_path / "out" / "tiny").exists(), "nothing was run"
+
+
+def test_a_cell_is_a_child_of_the_grids_run_and_settings_reach_it(
+    grid: Path, tmp_path: Path, phantom_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--arms", "Partial", "--set", "filters=3", "val_interval=1", "--dataset_dir", f"ACDC={phantom_dir}"]
+    assert run(grid, tmp_path / "out", *options) == 0
+    assert "1 cells finished, 0 were, 0 failed." in capsys.readouterr().out
+    (cell,) = [json.loads(path.read_text()) for path in (tmp_path / "out" / "cells").rglob("*.json")]
+    assert cell["settings"]["filters"] == 3
+    assert cell["updates"] == 16
+    assert [row["epoch"] for row in cell["curve"]] == [1]
+    assert set(cell["scores"]) == {"native", "training_size"}
+
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'out' / 'mlflow.db'}")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "experiments"]
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    child = runs.pop("tiny/acdc-partial-40-seed0")
+    (parent,) = runs.values()
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
+
+
+def test_a_data_set_that_is_not_there_fails_its_cells_alone(
+    grid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--arms", "Partial", "--no_mlflow", "--dataset_dir", str(tmp_path / "nothing")]
+    assert run(grid, tmp_path / "out", *options) == 1
+    out = capsys.readouterr().out
+    assert "0 cells finished, 0 were, 1 failed." in out
+    assert "is not a folder" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dataset_dir", "VOC=a"], "--dataset_dir does not say where ACDC is: expected ACDC=DIR"),
+        (["--dataset_dir", "a", "b"], "--dataset_dir does not say where ACDC is"),
+        (["--dataset_dir", "a", "--set", "filters"], "--set takes KEY=VALUE, got 'filters'"),
+        (["--dataset_dir", "a", "--data", "MNIST"], "no data set 'MNIST'"),
+    ],
+)
+def test_what_cannot_be_run_is_said_plainly(
+    options: list[str], message: str, grid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(grid, tmp_path / "out", *options) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_report_of_nothing_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "cells").mkdir()
+    assert main(["report", "--output_dir", str(tmp_path)]) == 2
+    assert "holds no finished cell" in capsys.readouterr().err
