@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import ListedColormap, to_hex, to_rgba
 
@@ -27,7 +26,7 @@ def class_colors(num_classes: int, colors: Colors | None = None, background: boo
     chosen = [cycle[(index - int(background)) % len(cycle)] for index in range(num_classes)]
     for index, color in (colors or {}).items():
         if int(index) < num_classes:
-            chosen[int(index)] = to_hex(np.divide(color, 255))
+            chosen[int(index)] = "#{:02x}{:02x}{:02x}".format(*color)
     return [COLORS[0], *chosen[1:]] if background else chosen
 
 

@@ -54,20 +54,13 @@ def measure(images: int, threads: int, filters: int, device: str, seconds: float
     labeled = items[: images // 10]
     unlabeled = [{"image": item["image"]} for item in items[images // 10 :]]
 
+    def read(part: list[dict[str, str]], name: str) -> SliceDataset:
+        transform = GRID.preprocessing(("image", "label"), NUM_CLASSES)
+        return SliceDataset(part, transform, folder / "data", cache_dir=folder / "cache", name=name, threads=threads)
+
     def start() -> tuple[float, UnpairedBatches]:
         began = perf_counter()
-        datasets = [
-            SliceDataset(
-                part,
-                GRID.preprocessing(("image", "label"), NUM_CLASSES),
-                folder / "data",
-                cache_dir=folder / "cache",
-                name=name,
-                threads=threads,
-            )
-            for part, name in ((labeled, "labelled images"), (unlabeled, "unlabelled images"))
-        ]
-        batches = UnpairedBatches(*datasets, BATCH_SIZE)
+        batches = UnpairedBatches(read(labeled, "labelled images"), read(unlabeled, "unlabelled images"), BATCH_SIZE)
         batches.batch(0)
         return perf_counter() - began, batches
 
@@ -122,9 +115,15 @@ def _train(batches: UnpairedBatches, filters: int, device: str, stopwatch: Stopw
         image_discriminator=PixelDiscriminator(3),
         num_classes=NUM_CLASSES,
     )
-    sides = objective.generators.to(device), objective.discriminators.to(device)
-    optimizers = [torch.optim.Adam(side.parameters(), 2e-4) for side in sides]
-    trainer = AlternatingTrainer(objective, *optimizers, max_epochs=10**6, device=device, train_data_loader=batches)
+    generators, discriminators = objective.generators.to(device), objective.discriminators.to(device)
+    trainer = AlternatingTrainer(
+        objective,
+        torch.optim.Adam(generators.parameters(), 2e-4),
+        torch.optim.Adam(discriminators.parameters(), 2e-4),
+        max_epochs=10**6,
+        device=device,
+        train_data_loader=batches,
+    )
 
     def stop_if_done() -> None:
         if stopwatch.done():

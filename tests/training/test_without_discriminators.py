@@ -160,7 +160,7 @@ def make_method(make_training: Callable[..., ConfigWorkflow]) -> Callable[..., C
 
     def make(method: str, **settings: Any) -> ConfigWorkflow:
         files = [str(ROOT / "configs" / name) for name in ("train.json", f"method_{method}.json")]
-        return make_training(config_file=files, max_epochs=EPOCHS, **settings)
+        return make_training(config_file=files, max_epochs=2, **settings)
 
     return make
 
@@ -177,7 +177,7 @@ def rows_of(state: dict) -> list[dict]:
 def test_a_resumed_run_of_another_method_ends_the_same(
     method: str, sides: set[str], make_method: Callable[..., ConfigWorkflow], tmp_path: Path
 ) -> None:
-    """Stopped within the second of three epochs; for Hung et al. that is after self-teaching began."""
+    """Stopped within the second of two epochs; for Hung et al. that is after self-teaching began."""
     make_method(method, folder=tmp_path / "whole").run()
 
     stopped = make_method(method, folder=tmp_path / "stopped")
@@ -195,9 +195,9 @@ def test_a_resumed_run_of_another_method_ends_the_same(
     states = [
         torch.load(tmp_path / name / "models" / "training_state.pt", weights_only=True) for name in ("whole", "stopped")
     ]
-    assert [state["engine"]["epoch"] for state in states] == [EPOCHS, EPOCHS]
+    assert [state["engine"]["epoch"] for state in states] == [2, 2]
     assert all(set(state["optimizers"]) == set(state["scalers"]) == sides for state in states)
     assert_equal_bits(states[1]["networks"], states[0]["networks"])
     assert {name.split(".")[0] for name in states[0]["networks"]} == sides
-    assert rows_of(states[1]) == pytest.approx(rows_of(states[0]), nan_ok=True)
-    assert [row["epoch"] for row in rows_of(states[0])] == [1, 2, 3]
+    assert rows_of(states[1]) == rows_of(states[0])
+    assert [row["epoch"] for row in rows_of(states[0])] == [1, 2]
