@@ -33,9 +33,12 @@ class NetworkImaged(Transform):
         Raises:
             InputError: as ``ImagePreprocessing.read``.
         """
-        image = self.from_file.read(data)["image"]
+        return dict(data) | self.of(self.from_file.read(data)["image"]) | {"file": str(data["image"])}
+
+    def of(self, image: Tensor) -> dict[str, Any]:
+        """``image`` (C, H, W) float32 and ``file_size`` [h, w] of an image (C, h, w) uint8."""
         small = normalize_slices(resize_image(image, self.grid.size).float())
-        return dict(data) | {"image": small, "file": str(data["image"]), "file_size": list(image.shape[1:])}
+        return {"image": small, "file_size": list(image.shape[1:])}
 
 
 class ImageInferer(Inferer):

@@ -48,7 +48,7 @@ def mean_iou(confusion: Tensor, foreground_only: bool = False) -> float:
 class CaseConfusion(Metric):
     """One confusion matrix a case, (cases, K, K) int64, from batches of slices.
 
-    Reads ``pred`` (B, K, H, W) logits and ``label`` (B, H, W) of ``engine.state.output`` and ``case`` (B,) of
+    Reads ``pred`` (B, K, H, W) logits (channels beyond the classes are passed over) and ``label`` (B, H, W) of ``engine.state.output`` and ``case`` (B,) of
     ``engine.state.batch``.
     """
 
@@ -65,7 +65,7 @@ class CaseConfusion(Metric):
 
     def update(self, output: Sequence[Tensor]) -> None:
         logits, label, cases = output
-        prediction = logits.argmax(1)
+        prediction = logits[:, : self.num_classes].argmax(1)
         for case in cases.unique().tolist():
             chosen = cases == case
             matrix = confusion_matrix(prediction[chosen], label[chosen].long(), self.num_classes).cpu()

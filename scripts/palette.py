@@ -33,8 +33,7 @@ def class_colors(num_classes: int, colors: Colors | None = None, background: boo
 def class_colormap(
     num_classes: int, alpha: float = 1.0, colors: Colors | None = None, background: bool = True
 ) -> ListedColormap:
-    """For ``imshow(label, cmap=..., vmin=0, vmax=num_classes - 1)``, values below 0 transparent; see ``class_colors``."""
+    """For ``imshow(label, cmap=..., vmin=0, vmax=num_classes - 1)``, other values transparent; see ``class_colors``."""
     chosen = [to_rgba(color) for color in class_colors(num_classes, colors, background)]
     colormap = ListedColormap([(r, g, b, alpha if a else 0.0) for r, g, b, a in chosen])
-    colormap.set_under(COLORS[0])
-    return colormap
+    return colormap.with_extremes(under=COLORS[0], over=COLORS[0])

@@ -9,6 +9,22 @@ from scripts.errors import InputError
 from scripts.labels import VOID
 
 
+def class_names(data_list: Mapping[str, Any], num_classes: int) -> list[str]:
+    """Names of the classes 0 to num_classes - 1 of a data list.
+
+    Raises:
+        InputError: it names more or fewer.
+    """
+    names = list(data_list["labels"].values())
+    if len(names) != num_classes:
+        raise InputError(
+            f"the data list {data_list.get('name', '')} names {len(names)} classes ({', '.join(names[:6])}"
+            f"{', ...' if len(names) > 6 else ''}) and num_classes is {num_classes}: correct 'labels' in the list, or choose the "
+            "overlay (configs/data_*.json) and num_classes that go with it."
+        )
+    return names
+
+
 def _whole(value: Any, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 

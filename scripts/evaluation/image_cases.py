@@ -28,5 +28,6 @@ class ImageEvaluationPreprocessing(Transform):
         Raises:
             InputError: as ``ImagePreprocessing.read``.
         """
-        label = self.from_files.read(data)["label"]
-        return self.for_network(data) | {"label": label, "small_label": resize_mask(label, self.for_network.grid.size)}
+        read = self.from_files.read(data)
+        small_label = resize_mask(read["label"], self.for_network.grid.size)
+        return dict(data) | self.for_network.of(read["image"]) | {"label": read["label"], "small_label": small_label}
