@@ -35,5 +35,5 @@ def class_colormap(
 ) -> ListedColormap:
     """For ``imshow(label, cmap=..., vmin=0, vmax=num_classes - 1)``, other values transparent; see ``class_colors``."""
     chosen = [to_rgba(color) for color in class_colors(num_classes, colors, background)]
-    colormap = ListedColormap([(r, g, b, alpha if a else 0.0) for r, g, b, a in chosen])
-    return colormap.with_extremes(under=COLORS[0], over=COLORS[0])
+    shown = [(r, g, b, alpha if a else 0.0) for r, g, b, a in chosen]
+    return ListedColormap(shown, under=COLORS[0], over=COLORS[0])

@@ -5,15 +5,24 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scripts.errors import InputError
+
+SMALLEST = 32
+"""Height and width of which five convolutions of stride 2 leave one score."""
+
 
 class FullyConvolutionalDiscriminator(nn.Sequential):
     """Five 4 x 4 convolutions of stride 2 (64, 128, 256, 512, 1 channels), leaky ReLU 0.2 between, then up-sampled.
 
-    A score sees about 94 pixels of the mask around it, so it can judge shape. No batch norm, as in the paper.
+    A score sees 94 x 94 pixels of the mask before up-sampling mixes neighbours, so it can judge shape. No batch norm, as
+    in the paper.
 
     Args:
         in_channels: channels of a mask.
         filters: of the first convolution; doubled at each of the next three.
+
+    Raises:
+        InputError: in ``forward`` for H or W below 32.
     """
 
     def __init__(self, in_channels: int, filters: int = 64) -> None:
@@ -25,5 +34,10 @@ class FullyConvolutionalDiscriminator(nn.Sequential):
 
     def forward(self, mask: Tensor) -> Tensor:
         """Masks (B, in_channels, H, W), H and W at least 32, to logits (B, 1, H, W): "this is a true mask"."""
+        if min(mask.shape[-2:]) < SMALLEST:
+            raise InputError(
+                f"the discriminator halves a mask five times, so H and W must be at least {SMALLEST}, got "
+                f"{mask.shape[-2]} x {mask.shape[-1]}: give a larger size."
+            )
         scores = super().forward(mask)
         return F.interpolate(scores, size=mask.shape[-2:], mode="bilinear", align_corners=False)

@@ -39,7 +39,9 @@ def adversarial(scores: Tensor, valid: Tensor) -> Tensor:
     return masked_mean(-F.logsigmoid(scores), valid)
 
 
-def discrimination(scores_real: Tensor, valid_real: Tensor, scores_generated: Tensor, valid_generated: Tensor) -> Tensor:
+def discrimination(
+    scores_real: Tensor, valid_real: Tensor, scores_generated: Tensor, valid_generated: Tensor
+) -> Tensor:
     """Equation 1: -log D(y) - log(1 - D(S(x))), each the mean over known pixels.
 
     Args:
@@ -125,7 +127,7 @@ class AdversarialObjective:
         score, active = self.discriminators["mask_discriminator"], self.weights.active()
         terms: dict[str, Callable[[], Tensor]] = {"segmentation": lambda: segmentation(t["logits"], batch["label"])}
         if "labeled_adversarial" in active:
-            terms["labeled_adversarial"] = lambda: adversarial(score(t["logits"].softmax(1)), t["valid"])
+            terms["labeled_adversarial"] = lambda: adversarial(score(_predicted_mask(t)), t["valid"])
         if self.needs_unlabeled:
             scores = score(t["unlabeled_logits"].softmax(1))
             everywhere = torch.ones_like(scores, dtype=torch.bool)
@@ -140,10 +142,15 @@ class AdversarialObjective:
         """S(x), detached, with the known pixels: D learns from labelled images alone, as in the paper."""
         if not self.weights.active() - {"segmentation"}:
             return {}
-        return {"mask_discriminator": (t["logits"].softmax(1).detach(), t["valid"])}
+        return {"mask_discriminator": (_predicted_mask(t).detach(), t["valid"])}
 
     def discriminator_terms(
         self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor], fakes: Mapping[str, tuple[Tensor, ...]]
     ) -> dict[str, Tensor]:
         score, (fake, valid) = self.discriminators["mask_discriminator"], fakes["mask_discriminator"]
         return {"mask_discriminator": discrimination(score(t["mask"]), t["valid"], score(fake), valid)}
+
+
+def _predicted_mask(t: Mapping[str, Tensor]) -> Tensor:
+    """S(x), 0 where y is void, as y is there: D sees 94 pixels around, and would know true masks by their holes."""
+    return t["logits"].softmax(1) * t["valid"]

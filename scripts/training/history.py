@@ -1,5 +1,6 @@
 """The validation metrics of every epoch, as a file that outlives the run."""
 
+from math import isfinite
 from pathlib import Path
 from time import perf_counter
 
@@ -24,17 +25,19 @@ class History:
     def __init__(self, path: str | Path, evaluator: Evaluator) -> None:
         self.path = Path(path)
         self.evaluator = evaluator
-        self.rows: list[dict[str, float]] = []
+        self.rows: list[dict[str, float | None]] = []
         self._before = 0.0
+        self._began: float | None = None
 
     @property
     def seconds(self) -> float:
         """Of training and validation so far, without the time between a stop and its resumption."""
-        return self._before + perf_counter() - self._began
+        return self._before + (0.0 if self._began is None else perf_counter() - self._began)
 
     def attach(self, engine: AlternatingTrainer) -> None:
         engine.stateful["history"] = self
         engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.COMPLETED, self._pause)
         self.evaluator.add_event_handler(Events.COMPLETED, self._add, engine)
 
     def state_dict(self) -> dict:
@@ -47,8 +50,12 @@ class History:
     def _start(self) -> None:
         self._began = perf_counter()
 
+    def _pause(self) -> None:
+        self._before, self._began = self.seconds, None
+
     def _add(self, evaluator: Engine, trainer: AlternatingTrainer) -> None:
-        metrics = {name: float(value) for name, value in evaluator.state.metrics.items()}
+        # JSON knows no NaN, which is the IoU of a class that never occurs.
+        metrics = {name: float(value) if isfinite(value) else None for name, value in evaluator.state.metrics.items()}
         when = {"epoch": trainer.state.epoch, "update": trainer.state.iteration, "seconds": round(self.seconds, 1)}
         self.rows.append(when | metrics)
         write_json(self.path, self.rows)

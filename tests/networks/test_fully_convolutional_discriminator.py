@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from scripts.errors import InputError
 from scripts.networks.fully_convolutional_discriminator import FullyConvolutionalDiscriminator
 
 SIZES = [(32, 32), (32, 33), (47, 63), (64, 95), (96, 96), (101, 50), (128, 97), (127, 200), (200, 200), (199, 61)]
@@ -34,7 +35,7 @@ def test_scores_every_pixel_and_sees_every_pixel(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("size", [(31, 64), (64, 31), (16, 16)])
 def test_smaller_images_are_refused_not_misjudged(size: tuple[int, int]) -> None:
-    with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
+    with pytest.raises(InputError, match=f"at least 32, got {size[0]} x {size[1]}: give a larger size"):
         FullyConvolutionalDiscriminator(3, filters=1)(torch.zeros(1, 3, *size))
 
 

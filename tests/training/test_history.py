@@ -168,7 +168,6 @@ def test_its_memory_is_plain_and_not_shared(tmp_path: Path, clock: Clock) -> Non
     assert len(saved["rows"]) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a further call of run() starts the clock anew")
 def test_a_further_round_goes_on_with_the_seconds(tmp_path: Path, clock: Clock) -> None:
     trainer, history = make_trainer(tmp_path, clock, max_epochs=1)
     trainer.run()
