@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from scripts.data.list_keys import check_keys
-from scripts.data.split import SECTIONS
+from scripts.data.split import SECTIONS, labeled_count
 from scripts.errors import InputError
 
 Item = dict[str, Any]
@@ -69,7 +69,8 @@ def cut_labeled_items(
     Raises:
         InputError: both given, out of range, or no number.
     """
-    count = _labeled_count(len(items), labeled_fraction, labeled_images)
+    told = "the training images with a label"
+    count = labeled_count(len(items), labeled_fraction, labeled_images, "labeled_images", told)
     return list(items[:count]), [_without_label(item) for item in items[count:]]
 
 
@@ -203,25 +204,6 @@ def _check_present(data_list: Mapping[str, Any], path: Path, root: Path) -> None
             f"data list {path} names {missing[0]}{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}, not there "
             f"in {root}: give the folder that the list was made for as --dataset_dir, or make the list again."
         )
-
-
-def _labeled_count(total: int, fraction: float | None, images: int | None) -> int:
-    if fraction is not None and images is not None:
-        raise InputError(
-            f"labeled_fraction = {fraction} and labeled_images = {images} were both given: one of them decides, set the "
-            "other to null."
-        )
-    if fraction is not None:
-        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
-            raise InputError(f"labeled_fraction must lie in (0, 1], got {fraction!r}: 0.1 is ten per cent.")
-        return max(1, round(fraction * total))
-    if images is not None:
-        if isinstance(images, bool) or not isinstance(images, int) or not 1 <= images <= total:
-            raise InputError(
-                f"labeled_images must be a whole number in 1 to {total}, the training images with a label, got {images!r}."
-            )
-        return images
-    return total
 
 
 def _without_label(item: Item) -> Item:

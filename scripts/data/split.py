@@ -114,25 +114,35 @@ def cut_labeled(
         InputError: both given, out of range, or no number.
     """
     order = split.labeled + split.unlabeled
-    if labeled_fraction is not None and labeled_patients is not None:
-        raise InputError(
-            f"labeled_fraction = {labeled_fraction} and labeled_patients = {labeled_patients} were both given: one of "
-            "them decides, set the other to null."
-        )
-    if labeled_fraction is not None:
-        if not isinstance(labeled_fraction, int | float) or not 0 < labeled_fraction <= 1:
-            raise InputError(f"labeled_fraction must lie in (0, 1], got {labeled_fraction!r}: 0.1 is ten per cent.")
-        count = max(1, round(labeled_fraction * len(order)))
-    elif labeled_patients is not None:
-        if not isinstance(labeled_patients, int) or not 1 <= labeled_patients <= len(order):
-            raise InputError(
-                f"labeled_patients must be a whole number in 1 to {len(order)}, the training patients, got "
-                f"{labeled_patients!r}."
-            )
-        count = labeled_patients
-    else:
+    if labeled_fraction is None and labeled_patients is None:
         return split
+    count = labeled_count(len(order), labeled_fraction, labeled_patients, "labeled_patients", "the training patients")
     return replace(split, labeled=order[:count], unlabeled=order[count:])
+
+
+def labeled_count(total: int, fraction: float | None, number: int | None, name: str, what: str) -> int:
+    """How many of ``total`` are labelled: a ``fraction``, rounded and at least 1, or a ``number``; None of both: all.
+
+    Args:
+        name: of the setting ``number``, for messages. what: what ``total`` counts.
+
+    Raises:
+        InputError: both given, out of range, or no number.
+    """
+    if fraction is not None and number is not None:
+        raise InputError(
+            f"labeled_fraction = {fraction} and {name} = {number} were both given: one of them decides, set the other to "
+            "null."
+        )
+    if fraction is not None:
+        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
+            raise InputError(f"labeled_fraction must lie in (0, 1], got {fraction!r}: 0.1 is ten per cent.")
+        return max(1, round(fraction * total))
+    if number is not None:
+        if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= total:
+            raise InputError(f"{name} must be a whole number in 1 to {total}, {what}, got {number!r}.")
+        return number
+    return total
 
 
 def _patients(entries: Sequence) -> list[str]:

@@ -5,7 +5,6 @@ exactly as long as that process, whatever becomes of the runner, and the kernel 
 Machines that share a folder need a file system with locks (NFS has them, Lustre if mounted with ``flock``).
 """
 
-import fcntl
 import json
 import os
 import signal
@@ -24,6 +23,11 @@ from scripts.errors import InputError
 from scripts.experiments.grid import CellSpec
 from scripts.experiments.job import ROOT, CellJob
 from scripts.files import write_json
+
+try:
+    import fcntl
+except ImportError as error:
+    raise InputError("grids of experiments need file locks (flock), so Linux or macOS: run them there.") from error
 
 CELL = (sys.executable, "-m", "scripts.experiments.cell")
 POLL_SECONDS = 0.5
