@@ -145,6 +145,20 @@ def start_from(network: nn.Module, model: str | Path | None) -> nn.Module:
     return network if model is None else load_network(network, model).train()
 
 
+def file_sha256(path: str | Path | None) -> str | None:
+    """Hash of a file's content; None of no file.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if path is None:
+        return None
+    try:
+        return _file_sha256(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}. Give another file, or copy it again.") from error
+
+
 def _file_sha256(path: str | Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scripts.data.split import PatientSplit, cut_labeled, random_split, read_split
+from scripts.data.split import PatientSplit, cut_labeled, random_split, read_split, refuse_other_count
 from scripts.errors import InputError
 
 CLASS_NAMES = ("background", "right ventricle cavity", "left ventricle myocardium", "left ventricle cavity")
@@ -90,6 +90,7 @@ def data_list(
     validation_fraction: float = 0.25,
     seed: int = 0,
     unlabeled_cine: bool = False,
+    labeled_images: None = None,
 ) -> dict:
     """MONAI data list of ACDC with sections ``labeled``, ``unlabeled``, ``validation``, ``test``.
 
@@ -104,11 +105,13 @@ def data_list(
         validation_fraction: of a drawn split, in (0, 1).
         seed: of a drawn split.
         unlabeled_cine: take every phase of ``patientXXX_4d`` of unlabelled patients, not ED and ES only.
+        labeled_images: refused, for labels go by patients.
 
     Raises:
         InputError: as ``find_patients``; for a split that is inconsistent, parts patients of identical images, names
             absent training or validation patients, or leaves none for validation; for a fraction or number out of range.
     """
+    refuse_other_count(labeled_images, "labeled_images", "labeled_patients")
     patients = find_patients(dataset_dir)
     names = [name for name, patient in patients.items() if patient.folder.parent.name != HELD_OUT_FOLDER]
     if split is None:

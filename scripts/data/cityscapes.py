@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from scripts.data.image_split import Item, check_split_name, cut_data_list, random_cut, random_order, read_data_list
+from scripts.data.split import refuse_other_count
 from scripts.errors import InputError
 from scripts.labels import VOID
 
@@ -63,6 +64,7 @@ def data_list(
     labeled_fraction: float | None = None,
     labeled_images: int | None = None,
     seed: int = 0,
+    labeled_patients: None = None,
 ) -> dict[str, Any]:
     """Data list of Cityscapes with sections ``labeled``, ``unlabeled``, ``validation``, ``test``.
 
@@ -73,6 +75,7 @@ def data_list(
         labeled_fraction, labeled_images: how many of the training images are labelled, in an order drawn with ``seed``
             (of a data list: its own order), a smaller choice inside a larger one; None of both labels all.
         seed: of the drawn validation images and of the order.
+        labeled_patients: refused, for there are no patients.
 
     Returns:
         The data list. Masks are the labelIds files as they are; ``label_map`` has the 19 ids that are classes.
@@ -89,6 +92,7 @@ def data_list(
         "label_map": dict(LABEL_MAP),
         "background": False,
     }
+    refuse_other_count(labeled_patients, "labeled_patients", "labeled_images")
     check_split_name(split, SPLITS)
     if split not in SPLITS:
         made = known | read_data_list(split, dataset_dir or "")

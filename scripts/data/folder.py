@@ -40,6 +40,7 @@ def data_list(
     spacing: Sequence[float] | None = None,
     background: bool | None = None,
     void_values: Sequence[int] = (),
+    labeled_patients: None = None,
 ) -> dict[str, Any]:
     """Data list of own data, with what was found in the files; all of it is printed, and each can be given instead.
 
@@ -60,6 +61,7 @@ def data_list(
         spacing: of volumes, in-plane, mm.
         background: whether class 0 is background, left out of the mean over structures; None: as the list says, or true.
         void_values: values in label files that mean void, beside 255.
+        labeled_patients: refused, for nobody knows whose the images are.
 
     Returns:
         The data list, with ``dimensions``, ``channels``, ``size`` and ``spacing`` (null in 2-D).

@@ -54,7 +54,7 @@ def image_header(path: str | Path) -> ImageHeader:
         return _header(image, bits, Path(path))
 
 
-def read_image(path: str | Path, channels: int) -> Pixels:
+def read_image(path: str | Path, channels: int, with_mask: bool = False) -> Pixels:
     """Decode a photograph, turned upright as its EXIF orientation says.
 
     Grey files of 16 or 32 bits are stretched from their own minimum and maximum to 0 to 255. The bundle normalises an
@@ -63,18 +63,28 @@ def read_image(path: str | Path, channels: int) -> Pixels:
     Args:
         path: 8-bit grey, RGB or palette; with an alpha channel only if it is opaque everywhere.
         channels: 3 takes colour files; 1 takes grey ones, and colour ones as luminance (ITU-R 601).
+        with_mask: a mask belongs to it, which knows no orientation, so that nobody can tell whether it was drawn on the
+            picture as stored or as shown.
 
     Returns:
         (channels, H, W) uint8.
 
     Raises:
-        InputError: as ``image_header``; not complete; transparent somewhere; grey or 16-bit where colour is expected.
+        InputError: as ``image_header``; not complete; transparent somewhere; grey or 16-bit where colour is expected;
+            turned by its EXIF orientation though ``with_mask``.
     """
     if channels not in (1, 3):
         raise InputError(f"images have 1 (grey) or 3 (RGB) channels here, got image_channels = {channels!r}.")
     path = Path(path)
     with _opened(path) as (image, bits):
         _check_channels(path, _header(image, bits, path), channels)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        if with_mask and orientation != 1:
+            raise InputError(
+                f"{path} has a mask and the EXIF orientation {orientation}, by which viewers turn or mirror it: whether the "
+                "mask was drawn on the picture as stored or as shown cannot be told. Save the picture upright, without "
+                "the tag, so that it lies as its mask does."
+            )
         if image.mode in DEEP_MODES:
             return _stretched(np.asarray(ImageOps.exif_transpose(image)))[np.newaxis]
         _check_opaque(path, image)

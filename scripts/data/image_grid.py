@@ -98,7 +98,7 @@ class ImagePreprocessing(Transform):
                 image that is the same everywhere.
         """
         paths = {key: str(data[key]) for key in self.keys if key in data}
-        image = read_image(paths["image"], self.grid.channels)
+        image = read_image(paths["image"], self.grid.channels, with_mask="label" in paths)
         if image.min() == image.max():
             raise InputError(
                 f"{paths['image']} is constant ({int(image.min())} everywhere): it shows nothing; export it again, or take "

@@ -83,22 +83,31 @@ def cut_data_list(
     nevertheless (held back, so that a larger fraction can reach them). ``labeled + unlabeled`` stays in its order.
 
     Returns:
-        A data list; ``unlabeled`` has no label in it. ``patients``, if there, is left out where it would be wrong.
+        A data list; ``unlabeled`` has no label in it, ``labeled_of`` says of how many labels these are left. ``patients``,
+        if there, is left out where it would be wrong.
 
     Raises:
-        InputError: as ``cut_labeled_items``.
+        InputError: as ``cut_labeled_items``; a fraction of a list whose labels were cut before.
     """
     order = [*data_list["labeled"], *data_list["unlabeled"]]
     known = [item for item in order if "label" in item]
+    labeled_of = data_list.get("labeled_of", len(known))
     if labeled_fraction is None and labeled_images is None:
         labeled = list(data_list["labeled"])
+    elif labeled_fraction is not None and labeled_of > len(known):
+        raise InputError(
+            f"this data list was cut before: it knows {len(known)} of {labeled_of} labels, so {labeled_fraction} of them would be "
+            "another share than it says. Take it as it is, give labeled_images, or make a list with all labels (prepare "
+            "without a fraction) and choose from that."
+        )
     else:
         labeled, _ = cut_labeled_items(known, labeled_fraction, labeled_images)
     chosen = {item["image"] for item in labeled}
     unlabeled = [_without_label(item) for item in order if item["image"] not in chosen]
     moved = len(labeled) != len(data_list["labeled"])
     kept = {key: value for key, value in data_list.items() if not (moved and key == "patients")}
-    return {**kept, "labeled": labeled, "unlabeled": unlabeled}
+    cut = {"labeled_of": labeled_of} if labeled_of > len(labeled) else {}
+    return {**kept, **cut, "labeled": labeled, "unlabeled": unlabeled}
 
 
 def check_disjoint(data_list: Mapping[str, Any], source: str) -> None:

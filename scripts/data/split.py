@@ -145,6 +145,18 @@ def labeled_count(total: int, fraction: float | None, number: int | None, name: 
     return total
 
 
+def refuse_other_count(value: object, name: str, instead: str) -> None:
+    """Refuse the count of a data set that is counted otherwise, rather than pass over it.
+
+    Raises:
+        InputError: if ``value`` of the setting ``name`` is not None.
+    """
+    if value is not None:
+        raise InputError(
+            f"this data set is not counted by --{name}, got {value!r}: give --{instead} or --labeled_fraction."
+        )
+
+
 def _patients(entries: Sequence) -> list[str]:
     if not isinstance(entries, list):
         raise TypeError(f"expected a list, got {entries!r}")

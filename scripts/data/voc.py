@@ -19,6 +19,7 @@ from scripts.data.image_split import (
     random_order,
     read_data_list,
 )
+from scripts.data.split import refuse_other_count
 from scripts.errors import InputError
 
 CLASS_NAMES = (
@@ -78,6 +79,7 @@ def data_list(
     labeled_fraction: float | None = None,
     labeled_images: int | None = None,
     seed: int = 0,
+    labeled_patients: None = None,
 ) -> dict[str, Any]:
     """Data list of VOC with sections ``labeled``, ``unlabeled``, ``validation``, ``test``.
 
@@ -101,6 +103,7 @@ def data_list(
         "colors": {str(value): class_color(value) for value in range(len(CLASS_NAMES))},
         "background": True,
     }
+    refuse_other_count(labeled_patients, "labeled_patients", "labeled_images")
     check_split_name(split, SPLITS)
     if split not in SPLITS:
         made = known | read_data_list(split, dataset_dir or "")

@@ -11,22 +11,27 @@ from typing import Any
 
 import monai.bundle
 
+from scripts.errors import InputError
 from scripts.evaluation.finished_run import read_run
 from scripts.evaluation.report import plain
 from scripts.experiments.job import ROOT, CellJob, config_files, overrides, read_job
 from scripts.files import write_json
-from scripts.model_card import read_card
+from scripts.model_card import read_card, sha256
 
 
 def run_cell(job: CellJob) -> None:
-    """Train, or go on with a training that was interrupted, evaluate, and write ``job.result``."""
+    """Train, or go on with a training that was interrupted, evaluate, and write ``job.result``.
+
+    Raises:
+        InputError: the run's folder holds a run of another cell or of other settings.
+    """
+    _claim_folder(job)
     if not _is_evaluated(job.run_dir):
         started = (job.run_dir / "models" / "training_state.pt").is_file()
-        logging_file = str(ROOT / "configs" / "logging.conf")
         monai.bundle.run(
             "training",
             config_file=config_files(job.spec),
-            logging_file=logging_file,
+            logging_file=str(ROOT / "configs" / "logging.conf"),
             workflow_type="train",
             resume=started,
             **overrides(job),
@@ -34,8 +39,22 @@ def run_cell(job: CellJob) -> None:
     write_json(job.result, result(job))
 
 
+def _claim_folder(job: CellJob) -> None:
+    """Write down whose run the folder holds; what is there of another is neither taken for this one nor replaced."""
+    record = job.run_dir / "cell.json"
+    if not record.is_file() and not (job.run_dir / "run.json").is_file():
+        write_json(record, job.spec.identity)
+    if not record.is_file() or _read(record) != job.spec.identity:
+        raise InputError(
+            f"{job.run_dir} holds a run with other settings, or nobody wrote down with which: move the folder away to run the "
+            "cell anew, or give the grid another name."
+        )
+
+
 def _is_evaluated(run_dir: Path) -> bool:
-    return (run_dir / "evaluation" / "validation" / "summary.json").is_file()
+    """Whether the run's own evaluation is there."""
+    summary = run_dir / "evaluation" / "validation" / "summary.json"
+    return summary.is_file() and _read(summary)["card"]["run_sha256"] == _read(run_dir / "run.json")["run_sha256"]
 
 
 def result(job: CellJob) -> dict[str, Any]:
@@ -56,6 +75,8 @@ def result(job: CellJob) -> dict[str, Any]:
         "threads": environment["threads"],
         "packages": environment["packages"],
         "bundle_version": card.bundle_version,
+        "trained_on": card.trained_on,
+        "validation_sha256": sha256(run.data_list["validation"]),
         "items": {name: len(run.data_list.get(name, [])) for name in ("labeled", "unlabeled", "validation")},
         "background": card.background,
         "run_dir": f"{job.spec.grid}/{job.spec.name}",

@@ -45,7 +45,8 @@ class Cell:
         class_names: in the order of the label values.
         settings: what was overridden. commit, device, threads, bundle_version: what it ran on.
         items: how many items each section had. background: whether class 0 is background.
-        best_epoch: whose weights were scored.
+        best_epoch: whose weights were scored. trained_on: name of the data set by its data list. validation_sha256: hash
+            of its validation items.
         run_dir: folder of the run below that of all runs; None where it was not kept.
         curve: a validation an entry: ``epoch``, ``update``, ``miou``, ``foreground_miou``, ``mean_dice``.
         file: where this was read.
@@ -69,6 +70,8 @@ class Cell:
     items: Mapping[str, int] = field(default_factory=dict)
     background: bool = True
     best_epoch: int | None = None
+    trained_on: str = ""
+    validation_sha256: str = ""
     run_dir: str | None = None
     curve: tuple[Mapping[str, float], ...] = ()
     file: Path | None = None

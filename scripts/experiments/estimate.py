@@ -6,6 +6,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
@@ -34,6 +35,8 @@ def measure(job: CellJob) -> tuple[int, float]:
         began: list[float] = []
 
         def look() -> None:
+            if trainer.state.device.type == "cuda":
+                torch.cuda.synchronize(trainer.state.device)
             began.append(perf_counter())
             if len(began) > WARM_UP + 1:
                 trainer.terminate()

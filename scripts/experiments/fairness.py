@@ -40,6 +40,10 @@ def notes(cells: Sequence[Cell]) -> tuple[str, ...]:
         values = [value(cell) for cell in cells]
         if len(set(values)) > 1:
             told.append(f"The compared cells do not share {what}: {_by_value(cells, values)}.")
+    for seed in sorted({cell.seed for cell in cells}):
+        hashes = {cell.validation_sha256 for cell in cells if cell.seed == seed and cell.validation_sha256}
+        if len(hashes) > 1:
+            told.append(f"The compared cells of seed {seed} were not scored on the same validation items.")
     _, different = common_and_different(cells)
     if different:
         told.append(f"The compared cells differ in settings: {'; '.join(different)}.")
@@ -71,6 +75,7 @@ def missing_cells(cells: Sequence[Cell], published: Callable[[str], list[tuple[s
 
 _FACTS: Mapping[str, Callable[[Cell], str]] = {
     "one number of updates": lambda cell: f"{cell.updates}",
+    "one data set": lambda cell: cell.trained_on or cell.dataset,
     "one commit": lambda cell: cell.commit[:7] or "unknown",
     "one version of the bundle": lambda cell: cell.bundle_version or "unknown",
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.errors import InputError
+from scripts.experiments.cells import ABLATIONS, FULL, HUNG, OURS, PARTIAL
 
 GRIDS = Path(__file__).with_name("grids")
 DATA = {"ACDC": (), "VOC": ("configs/data_voc.json",), "Cityscapes": ("configs/data_cityscapes.json",)}
@@ -24,13 +25,12 @@ class Arm:
 
 
 SUPERVISED, ADVERSARIAL = ("configs/method_supervised.json",), ("configs/method_adversarial.json",)
-ABLATED = ("mask_cycle", "image_cycle", "mask_adversarial", "image_adversarial")
 ARMS = {
-    "Full": Arm(SUPERVISED, fraction=1.0),
-    "Partial": Arm(SUPERVISED),
-    "Hung et al.": Arm(ADVERSARIAL),
-    "Ours": Arm(),
-    **{f"w/o {term}": Arm(settings={f"weights#{term}": 0}) for term in ABLATED},
+    FULL: Arm(SUPERVISED, fraction=1.0),
+    PARTIAL: Arm(SUPERVISED),
+    HUNG: Arm(ADVERSARIAL),
+    OURS: Arm(),
+    **{arm: Arm(settings={f"weights#{arm.removeprefix('w/o ')}": 0}) for arm in ABLATIONS},
 }
 """By the names of the paper's tables 1 and 2."""
 
@@ -94,8 +94,8 @@ class Grid:
         for block in self.blocks:
             if any(not isinstance(f, int | float) or not 0 < f <= 1 for f in block.fractions):
                 raise InputError(f"grid {self.name}: fractions must lie in (0, 1], got {list(block.fractions)}.")
-            if any(not isinstance(seed, int) for seed in block.seeds):
-                raise InputError(f"grid {self.name}: seeds must be whole numbers, got {list(block.seeds)}.")
+            if any(isinstance(seed, bool) or not isinstance(seed, int) or seed < 0 for seed in block.seeds):
+                raise InputError(f"grid {self.name}: seeds must be whole numbers from 0 on, got {list(block.seeds)}.")
         if not self.cells():
             raise InputError(f"grid {self.name} has no cell: give data, arms, fractions and seeds.")
 
@@ -118,14 +118,37 @@ class Grid:
         settings = {**self.settings, **ARMS[arm].settings, "labeled_fraction": fraction, "seed": seed}
         return CellSpec(self.name, name, dataset, arm, percent, seed, (*DATA[dataset], *ARMS[arm].configs), settings)
 
-    def narrowed(self, settings: Mapping[str, Any], **choices: Sequence | None) -> "Grid":
-        """This grid with further ``settings`` and, of ``data``, ``arms``, ``fractions`` and ``seeds``, only those given."""
-        chosen = {name: list(values) for name, values in choices.items() if values}
-        return replace(
-            self,
-            blocks=[replace(block, **chosen) for block in self.blocks],
-            settings={**self.settings, **settings},
-        )
+    def narrowed(
+        self,
+        settings: Mapping[str, Any],
+        data: Sequence[str] | None = None,
+        arms: Sequence[str] | None = None,
+        **replaced: Sequence | None,
+    ) -> "Grid":
+        """This grid with further ``settings``, of its ``data`` and ``arms`` only those given, and with other ``fractions``
+        and ``seeds`` if given.
+
+        Raises:
+            InputError: as the class; and if nothing is left, or a data set or arm is not in the grid.
+        """
+        for what, chosen, there in (
+            ("data set", data, {name for block in self.blocks for name in block.data}),
+            ("arm", arms, {name for block in self.blocks for name in block.arms}),
+        ):
+            absent = [name for name in chosen or () if name not in there]
+            if absent:
+                raise InputError(f"grid {self.name} has no {what} {absent[0]!r}; it has {', '.join(sorted(there))}.")
+        other = {name: list(values) for name, values in replaced.items() if values}
+        blocks = [
+            replace(
+                block,
+                data=[name for name in block.data if not data or name in data],
+                arms=[name for name in block.arms if not arms or name in arms],
+                **other,
+            )
+            for block in self.blocks
+        ]
+        return replace(self, blocks=blocks, settings={**self.settings, **settings})
 
 
 def read_grid(name: str | Path) -> Grid:

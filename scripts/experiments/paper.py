@@ -6,10 +6,11 @@ python -m scripts.experiments.paper report
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,7 +19,9 @@ from scripts.experiments.estimate import estimate
 from scripts.experiments.grid import ARMS, DATA, Grid, read_grid
 from scripts.experiments.job import CellJob
 from scripts.experiments.parent_run import close_parent_run, default_tracking_uri, parent_run_id
-from scripts.experiments.runner import Outcome, Runner, is_finished
+
+if TYPE_CHECKING:
+    from scripts.experiments.runner import Outcome
 
 NOT_MEASURED = "reading the data, validation and evaluation come on top"
 
@@ -45,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--seeds", nargs="+", type=int, help="these seeds instead of the grid's")
     run.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="further settings, as max_epochs=10")
     run.add_argument("--dry_run", action="store_true", help="print the cells and the time that they would take")
-    run.add_argument("--gpus", help="numbers of the GPUs to use, as 0,1,2; default: all")
+    run.add_argument("--gpus", help="numbers of the GPUs to use, as 0,1,2; default: all visible ones")
     run.add_argument("--workers", type=int, help="cells at a time; default: one for each GPU, one without")
     run.add_argument("--no_wait", action="store_true", help="leave cells that others are running to them")
     run.add_argument("--no_mlflow", action="store_true")
@@ -61,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Run a grid; the exit code."""
+    from scripts.experiments.runner import Runner, is_finished  # which needs file locks, as a report does not
+
     grid = read_grid(options.grid).narrowed(
         _settings(options.set), data=options.data, arms=options.arms, fractions=options.fractions, seeds=options.seeds
     )
@@ -77,10 +82,10 @@ def run(options: argparse.Namespace) -> int:
     if not options.no_mlflow:
         parent = parent_run_id(grid, options.output_dir, tracking_uri)
         tracking |= {"tracking_uri": tracking_uri, "experiment_name": "experiments", "parent_run_id": parent}
-    outcome = Runner(_jobs(grid, options, tracking), _slots(options), wait=not options.no_wait).run()
+    outcome = Runner(_jobs(grid, options, tracking), slots(options), wait=not options.no_wait).run()
+    _print_outcome(outcome)
     if not options.no_mlflow and not outcome.elsewhere:
         close_parent_run(parent, tracking_uri, len(outcome.failed))
-    _print_outcome(outcome)
     return 1 if outcome.failed else 0
 
 
@@ -130,10 +135,13 @@ def _settings(entries: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
-def _slots(options: argparse.Namespace) -> list[dict[str, str]]:
+def slots(options: argparse.Namespace) -> list[dict[str, str]]:
     """Environment of each place where a cell can run at a time."""
-    gpus = options.gpus.split(",") if options.gpus else [str(index) for index in range(torch.cuda.device_count())]
-    workers = options.workers or max(1, len(gpus))
+    visible = options.gpus or os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]
+    workers = max(1, len(gpus)) if options.workers is None else options.workers
+    if workers < 1:
+        raise InputError(f"--workers must be at least 1, got {workers}.")
     return [{"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} if gpus else {} for index in range(workers)]
 
 
@@ -151,7 +159,7 @@ def _print_plan(jobs: Sequence[CellJob], finished: set[str]) -> None:
     print(f"{len(jobs)} cells, {len(finished)} finished; about {total / 3600:.2f} h on one device: {NOT_MEASURED}.")
 
 
-def _print_outcome(outcome: Outcome) -> None:
+def _print_outcome(outcome: "Outcome") -> None:
     print(f"{len(outcome.finished)} cells finished, {len(outcome.skipped)} were, {len(outcome.failed)} failed.")
     if outcome.elsewhere:
         print(f"Left to other runners: {', '.join(outcome.elsewhere)}.")

@@ -199,7 +199,9 @@ def is_finished(job: CellJob) -> bool:
         found = json.loads(Path(job.result).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return False
-    check_same(job.spec, found, job.result)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{job.result} cannot be read ({error}): move it away to run the cell anew.") from error
+    check_same(job.spec, found if isinstance(found, dict) else {}, job.result)
     return True
 
 
@@ -215,6 +217,6 @@ def check_same(spec: CellSpec, found: Mapping[str, Any], path: str | Path) -> No
     if different:
         shown = "; ".join(f"{key}: {found.get(key)} there, {wanted[key]} wanted" for key in different[:3])
         raise InputError(
-            f"{path} is of a run with other settings ({shown}). Move it away to run the cell anew, or give the grid another "
-            "name."
+            f"{path} is of a run with other settings ({shown}). Move it and the folder of the run away to run the cell anew, or "
+            "give the grid another name."
         )

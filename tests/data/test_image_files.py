@@ -281,3 +281,14 @@ def test_real_files(real_data: Path) -> None:
     assert image.shape == (3, *mask.shape)
     header = image_header(root / "JPEGImages" / "2007_000904.jpg")
     assert (header.channels, header.bits, header.height, header.width) == (3, 8, *mask.shape)
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_a_photograph_that_viewers_turn_is_refused_beside_a_mask(orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / "turned.jpg"
+    Image.fromarray(RGB).save(path, exif=exif)
+    read_image(path, 3)
+    with pytest.raises(InputError, match=f"has a mask and the EXIF orientation {orientation}"):
+        read_image(path, 3, with_mask=True)

@@ -124,6 +124,16 @@ def test_a_list_is_left_as_it_is_without_fraction_or_number() -> None:
     assert cut_data_list(a_list()) == a_list()
 
 
+def test_a_fraction_of_a_list_that_was_cut_is_refused() -> None:
+    cut = cut_data_list(a_list(), labeled_images=3)
+    assert cut["labeled_of"] == len(a_list()["labeled"])
+    assert cut_data_list(cut) == cut
+    again = cut_data_list(cut, labeled_images=2)
+    assert (len(again["labeled"]), again["labeled_of"]) == (2, cut["labeled_of"])
+    with pytest.raises(InputError, match=r"was cut before: it knows 3 of \d+ labels, so 0.5 of them"):
+        cut_data_list(cut, labeled_fraction=0.5)
+
+
 def test_labels_held_back_in_a_list_can_be_reached_and_never_leave_it() -> None:
     held_back = a_list() | {"unlabeled": [{"image": "u0.png"}, {"image": "u1.png", "label": "u1_gt.png"}]}
     assert cut_data_list(held_back)["unlabeled"] == a_list()["unlabeled"]

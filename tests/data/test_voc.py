@@ -191,3 +191,8 @@ def test_real_files(real_data: Path) -> None:
     assert values <= {*range(21), 255}
     palette = Image.open(root / official["validation"][0]["label"]).getpalette()
     assert palette[:63] == [part for color in official["colors"].values() for part in color]
+
+
+def test_a_number_of_patients_is_refused(voc_dir: Path) -> None:
+    with pytest.raises(InputError, match="not counted by --labeled_patients, got 7: give --labeled_images"):
+        data_list(voc_dir, labeled_patients=7)  # type: ignore[arg-type]

@@ -45,6 +45,17 @@ def test_a_cell_of_two_blocks_is_one() -> None:
     assert len(Grid("g", [block, block]).cells()) == 3, "Full has one fraction"
 
 
+def test_narrowing_adds_no_cell() -> None:
+    grid = read_grid("paper")
+    names = {cell.name for cell in grid.cells()}
+    for choice in ({"data": ["Cityscapes"]}, {"arms": ["Hung et al."]}, {"arms": ["w/o mask_cycle"]}):
+        narrowed = {cell.name for cell in grid.narrowed({}, **choice).cells()}
+        assert narrowed
+        assert narrowed < names
+    with pytest.raises(InputError, match="grid acdc_small has no data set 'VOC'; it has ACDC"):
+        read_grid("acdc_small").narrowed({}, data=["VOC"])
+
+
 def test_narrowing() -> None:
     grid = read_grid("paper").narrowed({"filters": 8}, data=["ACDC"], arms=["Ours"], seeds=[5], fractions=None)
     assert {cell.name for cell in grid.cells()} == {f"acdc-ours-{percent}-seed5" for percent in (10, 20, 30, 50)}
@@ -58,6 +69,7 @@ def test_narrowing() -> None:
         ({"arms": ["ours"]}, "no arm 'ours'; there are Full, Partial"),
         ({"fractions": [10]}, r"fractions must lie in \(0, 1\], got \[10\]"),
         ({"seeds": ["0"]}, "seeds must be whole numbers"),
+        ({"seeds": [-1]}, "seeds must be whole numbers from 0 on"),
         ({"seeds": []}, "has no cell"),
     ],
 )

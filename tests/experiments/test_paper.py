@@ -1,12 +1,15 @@
 """The command line of the paper's comparison."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow
 import pytest
 
-from scripts.experiments.paper import main
+from scripts.experiments.grid import read_grid
+from scripts.experiments.paper import main, parser, slots
+from scripts.experiments.parent_run import default_tracking_uri, parent_run_id
 from scripts.files import write_json
 
 SETTINGS = {"spacing": [6, 6], "size": [32, 32], "filters": 2, "discriminator_filters": 4, "max_epochs": 1, "blocks": 1}
@@ -71,6 +74,7 @@ def test_a_data_set_that_is_not_there_fails_its_cells_alone(
         (["--dataset_dir", "a", "b"], "--dataset_dir does not say where ACDC is"),
         (["--dataset_dir", "a", "--set", "filters"], "--set takes KEY=VALUE, got 'filters'"),
         (["--dataset_dir", "a", "--data", "MNIST"], "no data set 'MNIST'"),
+        (["--dataset_dir", "a", "--workers", "0", "--no_mlflow"], "--workers must be at least 1, got 0"),
     ],
 )
 def test_what_cannot_be_run_is_said_plainly(
@@ -84,3 +88,43 @@ def test_a_report_of_nothing_is_an_error(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "cells").mkdir()
     assert main(["report", "--output_dir", str(tmp_path)]) == 2
     assert "holds no finished cell" in capsys.readouterr().err
+
+
+def test_gpus_are_those_that_may_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    options = parser().parse_args(["run", "--dataset_dir", "a", "--workers", "3"])
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(options)] == ["2", "3", "2"]
+    options = parser().parse_args(["run", "--dataset_dir", "a", "--gpus", "1"])
+    assert slots(options) == [{"CUDA_VISIBLE_DEVICES": "1"}]
+
+
+def test_runners_that_start_together_have_one_parent_run(tmp_path: Path) -> None:
+    uri = default_tracking_uri(tmp_path)
+    grid = read_grid("acdc_small")
+    with ThreadPoolExecutor(2) as pool:
+        ids = list(pool.map(lambda _: parent_run_id(grid, tmp_path, uri), range(2)))
+    assert ids[0] == ids[1] == parent_run_id(grid, tmp_path, uri)
+    record = tmp_path / grid.name / "parent_run.json"
+    for content in ("{", "[]", json.dumps({"run_id": "0" * 32, "tracking_uri": uri})):
+        record.write_text(content, encoding="utf-8")
+        assert parent_run_id(grid, tmp_path, uri) not in (ids[0], "0" * 32), "a record of nothing begins anew"
+
+
+def test_a_runs_folder_of_other_settings_is_not_taken_for_the_cell(
+    grid: Path, tmp_path: Path, phantom_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--arms", "Partial", "--no_mlflow", "--dataset_dir", str(phantom_dir)]
+    assert run(grid, tmp_path / "out", *options) == 0
+    (cell,) = (tmp_path / "out" / "cells").rglob("*.json")
+    content = json.loads(cell.read_text())
+    assert content["trained_on"] == "phantom"
+    assert len(content["validation_sha256"]) == 64
+    cell.unlink()
+    capsys.readouterr()
+    assert run(grid, tmp_path / "out", *options, "--set", "max_epochs=2") == 1
+    assert "holds a run with other settings" in capsys.readouterr().out
+    assert not cell.exists()
+
+    cell.write_text("{")
+    assert run(grid, tmp_path / "out", *options) == 2
+    assert "cannot be read" in capsys.readouterr().err

@@ -101,7 +101,9 @@ def read_content(item: Mapping[str, Any], root: Path, expected: Expected) -> Con
 
 def _read_picture(item: Mapping[str, Any], root: Path, expected: Expected) -> Content:
     content = Content(channels=expected.channels)
-    image = _attempt(content, item["image"], lambda: read_image(root / item["image"], expected.channels))
+    image = _attempt(
+        content, item["image"], lambda: read_image(root / item["image"], expected.channels, with_mask="label" in item)
+    )
     mask = None
     if "label" in item:
         mask = _attempt(content, item["label"], lambda: read_mask(root / item["label"]))
