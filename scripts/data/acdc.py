@@ -60,7 +60,7 @@ def find_patients(dataset_dir: str | Path | None) -> dict[str, Patient]:
             raise InputError(f"dataset_dir {root} is not a folder. {REMEDY}")
         os.listdir(root)  # glob passes in silence over what it may not read
         folders = sorted(p for pattern in ("patient*", "*/patient*") for p in root.glob(pattern) if p.is_dir())
-        patients = [_read_patient(folder) for folder in folders if re.fullmatch(r"patient\d{3,}", folder.name)]
+        patients = [read_patient(folder) for folder in folders if re.fullmatch(r"patient\d{3,}", folder.name)]
     except OSError as error:
         raise InputError(
             f"dataset_dir {root} cannot be read: {error}. Change the permissions of it and of all in it. {REMEDY}"
@@ -144,7 +144,7 @@ def _data_set(root: Path) -> dict[str, str]:
     return {"name": "ACDC", "licence": "CC BY-NC-SA 4.0"}
 
 
-def _read_patient(folder: Path) -> Patient:
+def read_patient(folder: Path) -> Patient:
     info_file = folder / "Info.cfg"
     lines = info_file.read_text("utf-8", "replace").splitlines() if info_file.is_file() else []
     info = dict(re.split(r"\s*:\s*", line.strip(), maxsplit=1) for line in lines if ":" in line)
