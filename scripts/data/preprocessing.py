@@ -69,25 +69,30 @@ class SliceGrid:
             A transform of a dict of paths to ``image`` (C or phases, H, W, slices) float32 and ``label``
             (1, H, W, slices) uint8, both MetaTensor.
         """
-        volumes: dict[str, Any] = {"keys": keys, "allow_missing_keys": True}
-        modes = [{"image": "bilinear"}.get(key, "nearest") for key in keys]
         return Compose(
             [
                 LoadVolumed(keys),
-                EnsureChannelFirstd(**volumes),
+                EnsureChannelFirstd(keys=keys, allow_missing_keys=True),
                 CheckVolumed(keys, num_classes, label_map, min_slices),
+                *self.resampling(keys).transforms,
+            ],
+            # Lazy resampling would merge spacing and crop, but the check between reading and them must see voxels.
+            lazy=False,
+        )
+
+    def resampling(self, keys: Sequence[str] = ("image",)) -> Compose:
+        """The part of ``preprocessing`` after reading and checking, of MetaTensors (C or phases, x, y, slices)."""
+        volumes: dict[str, Any] = {"keys": keys, "allow_missing_keys": True}
+        modes = [{"image": "bilinear"}.get(key, "nearest") for key in keys]
+        types = [{"image": torch.float32}.get(key, torch.uint8) for key in keys]
+        return Compose(
+            [
                 Lambdad(keys="image", func=shift_to_zero),
                 Spacingd(pixdim=(*self.spacing, -1), mode=modes, **volumes),
                 ResizeWithPadOrCropd(spatial_size=(*self.size, -1), **volumes),
                 Lambdad(keys="image", func=normalize_slices),
-                EnsureTyped(
-                    keys=keys,
-                    allow_missing_keys=True,
-                    dtype=[{"image": torch.float32}.get(k, torch.uint8) for k in keys],
-                ),
-            ],
-            # Lazy resampling would merge spacing and crop, but the check between reading and them must see voxels.
-            lazy=False,
+                EnsureTyped(**volumes, dtype=types),
+            ]
         )
 
 

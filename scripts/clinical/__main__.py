@@ -1,0 +1,69 @@
+"""A cine study in, a checked cardiac report out: the command line of configs/clinical.json.
+
+    python -m scripts.clinical STUDY --model models/model.pt --output_dir OUT
+
+STUDY is a folder of DICOM files, a 4-D NIfTI file or an ACDC patient's folder. The exit code is 0; 2 if a hard check
+failed, so that the report has no numbers; 1 if there is no report, with the reason in one paragraph.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai.bundle import ConfigWorkflow
+
+from scripts.errors import input_error_in
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def parser() -> argparse.ArgumentParser:
+    known = argparse.ArgumentParser(
+        prog="python -m scripts.clinical", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    known.add_argument("study", metavar="STUDY")
+    known.add_argument("--model", default=str(ROOT / "models" / "model.pt"), help="with its model.json beside it")
+    known.add_argument("--output_dir", required=True, help="the folder to make")
+    known.add_argument("--series", type=int, help="number of the DICOM series, where several could be meant")
+    known.add_argument("--ed_phase", type=int, help="end-diastole, counted from 1; default: largest LV volume")
+    known.add_argument("--es_phase", type=int, help="end-systole, counted from 1; default: smallest LV volume")
+    known.add_argument("--flips", action="store_true", help="average over mirror images; four times the time")
+    known.add_argument("--pdf", action="store_true", help="print the report with a browser (Chromium)")
+    known.add_argument("--include_phi", action="store_true", help="say in the report who the patient is")
+    known.add_argument("--overwrite", action="store_true", help="replace a former report")
+    known.add_argument("--precision", default="auto")
+    known.add_argument("--batch_size", type=int, default=16, help="slices in one pass")
+    return known
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the workflow; the exit code."""
+    settings = {name: value for name, value in vars(parser().parse_args(arguments)).items() if value is not None}
+    # Absolute, so that no path looks like a reference or an expression of a config.
+    settings |= {name: os.path.abspath(settings[name]) for name in ("study", "model", "output_dir")}
+    try:
+        workflow = ConfigWorkflow(
+            str(ROOT / "configs" / "clinical.json"),
+            workflow_type="infer",
+            logging_file=str(ROOT / "configs" / "logging.conf"),
+            bundle_root=str(ROOT),
+            **settings,
+        )
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+    except SystemExit as end:
+        return int(end.code or 0)
+    except Exception as error:
+        known = input_error_in(error)
+        if known is None:
+            raise
+        print(f"\nError: {known}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
