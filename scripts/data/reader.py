@@ -1,5 +1,6 @@
 """Volumes from files: NIfTI by nibabel, every other format that SimpleITK reads by SimpleITK."""
 
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,10 @@ class LoadVolumed(MapTransform):
 
     def __init__(self, keys: Sequence[str]) -> None:
         super().__init__(keys, allow_missing_keys=True)
-        self.load = LoadImage()
+        with warnings.catch_warnings():
+            # Of a DICOM decoder for GPUs that MONAI looks for; no DICOM is read here.
+            warnings.filterwarnings("ignore", message=".*nvImageCodec.*")
+            self.load = LoadImage()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict:
         data = dict(data)

@@ -50,9 +50,9 @@ class Decoding:
             monkeypatch.setattr(image_grid, name, self._counted(getattr(image_grid, name)))
 
     def _counted(self, read):
-        def counted(*arguments):
+        def counted(*arguments, **options):
             self.count += 1
-            return read(*arguments)
+            return read(*arguments, **options)
 
         return counted
 
