@@ -1,5 +1,6 @@
 """Volumes from files: NIfTI by nibabel, every other format that SimpleITK reads by SimpleITK."""
 
+import logging
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -29,8 +30,9 @@ class LoadVolumed(MapTransform):
 
     def __init__(self, keys: Sequence[str]) -> None:
         super().__init__(keys, allow_missing_keys=True)
+        # MONAI looks for a DICOM decoder for GPUs, and warns twice that it is not there; no DICOM is read here.
+        logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
         with warnings.catch_warnings():
-            # Of a DICOM decoder for GPUs that MONAI looks for; no DICOM is read here.
             warnings.filterwarnings("ignore", message=".*nvImageCodec.*")
             self.load = LoadImage()
 
