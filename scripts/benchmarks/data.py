@@ -16,10 +16,9 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from ignite.engine import Events
 from PIL import Image
 
-from scripts.benchmarks.measurement import Stopwatch, machine, markdown_table
+from scripts.benchmarks.measurement import Stopwatch, machine, markdown_table, time_steps
 from scripts.data.image_grid import ImageGrid
 from scripts.data.slices import SliceDataset
 from scripts.data.unpaired import UnpairedBatches
@@ -124,15 +123,7 @@ def _train(batches: UnpairedBatches, filters: int, device: str, stopwatch: Stopw
         device=device,
         train_data_loader=batches,
     )
-
-    def stop_if_done() -> None:
-        if stopwatch.done():
-            trainer.terminate()
-
-    trainer.add_event_handler(Events.GET_BATCH_STARTED, stopwatch.wait)
-    trainer.add_event_handler(Events.GET_BATCH_COMPLETED, stopwatch.work)
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, stop_if_done)
-    trainer.run()
+    time_steps(trainer, stopwatch)
 
 
 def main(arguments: list[str] | None = None) -> None:

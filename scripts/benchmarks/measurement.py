@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import TypeVar
 
 import torch
+from ignite.engine import Engine, Events
 
 from scripts.training.run_record import cpu_name
 
@@ -59,6 +60,19 @@ class Stopwatch:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return perf_counter()
+
+
+def time_steps(trainer: Engine, stopwatch: Stopwatch) -> None:
+    """Run ``trainer`` until ``stopwatch`` has timed enough of its steps."""
+
+    def stop_if_done() -> None:
+        if stopwatch.done():
+            trainer.terminate()
+
+    trainer.add_event_handler(Events.GET_BATCH_STARTED, stopwatch.wait)
+    trainer.add_event_handler(Events.GET_BATCH_COMPLETED, stopwatch.work)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, stop_if_done)
+    trainer.run()
 
 
 def in_own_process(measure: Callable[[Job], Result], job: Job) -> Result:

@@ -15,10 +15,16 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import torch
-from ignite.engine import Events
 from torch import Tensor
 
-from scripts.benchmarks.measurement import Stopwatch, in_own_process, machine, markdown_table, peak_memory_mb
+from scripts.benchmarks.measurement import (
+    Stopwatch,
+    in_own_process,
+    machine,
+    markdown_table,
+    peak_memory_mb,
+    time_steps,
+)
 from scripts.data.preprocessing import SliceGrid
 from scripts.data.unpaired import UnpairedBatches
 from scripts.files import write_json
@@ -134,15 +140,7 @@ def train(pixels: int, filters: int, precision: str, stopwatch: Stopwatch) -> in
         device=stopwatch.device,
         train_data_loader=UnpairedBatches(RandomSlices(50, pixels, 0), RandomSlices(150, pixels, 1), BATCH_SIZE),
     )
-
-    def stop_if_done() -> None:
-        if stopwatch.done():
-            trainer.terminate()
-
-    trainer.add_event_handler(Events.GET_BATCH_STARTED, stopwatch.wait)
-    trainer.add_event_handler(Events.GET_BATCH_COMPLETED, stopwatch.work)
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, stop_if_done)
-    trainer.run()
+    time_steps(trainer, stopwatch)
     return 2 * BATCH_SIZE
 
 

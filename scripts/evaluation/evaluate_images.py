@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 from torch import Tensor
 
 from scripts.configuration import make_folder
+from scripts.errors import InputError
 from scripts.evaluation.finished_run import FinishedRun
 from scripts.evaluation.image_page import markdown
 from scripts.evaluation.image_pictures import draw_image
@@ -54,7 +55,7 @@ class ImageEvaluation:
     ``engine.state.metrics``. Arguments as of ``evaluate.Evaluation``.
 
     Raises:
-        InputError: ``output_dir`` cannot be written.
+        InputError: ``output_dir`` cannot be written; ``largest_component``, which is for volumes.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class ImageEvaluation:
         model: str | Path,
         section: str,
         dataset_dir: str | Path,
-        **unused: Any,
+        largest_component: bool = False,
     ) -> None:
+        if largest_component:
+            raise InputError("--largest_component is for volumes: a photograph may show a class in several pieces.")
         self.output_dir = make_folder(output_dir, "output_dir")
         self.card = card
         self.about = {
@@ -94,10 +97,8 @@ class ImageEvaluation:
         outputs: Any = engine.state.output
         count = len(self.card.class_names)
         for item, output in zip(batch, outputs, strict=True):
-            pairs = (("pred", "label", output["label"]), ("small_pred", "small_label", item["small_label"]))
-            native, small = (
-                confusion_matrix(_whole(output[prediction]), _whole(label), count) for prediction, _, label in pairs
-            )
+            pairs = ((output["pred"], output["label"]), (output["small_pred"], item["small_label"]))
+            native, small = (confusion_matrix(_whole(made), _whole(true), count) for made, true in pairs)
             prediction = _whole(output["small_pred"])[0].byte()
             self.images.append(ImageScores(item["name"], len(self.images), native, small, prediction))
 

@@ -20,6 +20,7 @@ from scipy.ndimage import map_coordinates
 from scripts.data.cityscapes import CLASSES, LABEL_MAP
 from scripts.data.image_grid import ImageGrid, resize_image
 from scripts.errors import InputError, input_error_in
+from scripts.evaluation.evaluate_images import ImageEvaluation
 from scripts.evaluation.image_cases import ImageEvaluationPreprocessing
 from scripts.evaluation.workflow import evaluate_run
 from scripts.model_card import ModelCard, load_model, sha256
@@ -405,3 +406,9 @@ def test_the_ecosystem_finds_what_it_expects(voc_run: tuple[Path, str]) -> None:
     )
     workflow.initialize()
     assert workflow.check_properties() == []
+
+
+def test_a_largest_component_is_refused_for_photographs(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--largest_component is for volumes"):
+        ImageEvaluation(tmp_path / "out", None, None, "", "validation", "", largest_component=True)  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
