@@ -1,8 +1,8 @@
 """Batches of labelled slices and, beside them, of unlabelled ones that they are not paired with."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -58,6 +58,7 @@ class UnpairedBatches:
         seed: of the order.
         unlabeled_needed: whether the objective reads unlabelled images.
         void_class: the class that void pixels are taken for in training; None leaves them void.
+        augmentation: what is made of a batch and its number, as ``scripts.data.augmentation.BatchAugmentation`` does.
 
     Raises:
         InputError: no labelled slice; no unlabelled one though needed; fewer slices than one batch.
@@ -71,6 +72,7 @@ class UnpairedBatches:
         seed: int = 0,
         unlabeled_needed: bool = True,
         void_class: int | None = None,
+        augmentation: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
     ) -> None:
         if len(labeled) == 0 or "label" not in labeled.take([0]):
             raise InputError(
@@ -92,6 +94,7 @@ class UnpairedBatches:
         self.unlabeled = unlabeled if unlabeled_needed else None
         self.batch_size = batch_size
         self.void_class = void_class
+        self.augmentation = augmentation
         self.epoch_length = (len(labeled) + count) // batch_size
         self.position = 0
         self._labeled_order = ShuffledStream(len(labeled), seed, 0)
@@ -108,7 +111,7 @@ class UnpairedBatches:
 
     def batch(self, position: int) -> dict:
         """Batch number ``position``: ``image`` (B, C, H, W) float32, ``label`` (B, H, W) int64, ``unlabeled_image``
-        (B, C, H, W) float32 if needed, and ``files``, the names of both."""
+        (B, C, H, W) float32 if needed, what the augmentation adds, and ``files``, the names of both."""
         start = position * self.batch_size
         indices = self._labeled_order.take(start, self.batch_size)
         taken = self.labeled.take(indices)
@@ -121,4 +124,6 @@ class UnpairedBatches:
             indices = self._unlabeled_order.take(start, self.batch_size)
             batch["unlabeled_image"] = self.unlabeled.take(indices)["image"]
             files += self.unlabeled.names(indices)
+        if self.augmentation is not None:
+            batch = self.augmentation(batch, position)
         return batch | {"files": files}

@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from scripts.objectives.cyclegan import segmentation
-from scripts.objectives.terms import Weights
+from scripts.objectives.terms import Weights, soft_dice_loss
 
 
 @dataclass(frozen=True)
 class SupervisedWeights(Weights):
+    """The paper's arms have cross-entropy alone."""
+
     segmentation: float = 1.0
+    dice: float = 0.0
 
 
 class SupervisedObjective:
-    """Cross-entropy of one network, for ``scripts.training.trainer.AlternatingTrainer``.
+    """Cross-entropy, and Dice loss if it has a weight, of one network, for ``scripts.training.trainer.AlternatingTrainer``.
 
     Args:
         segmentor: (B, C, H, W) images to (B, K, H, W) logits.
@@ -37,7 +40,9 @@ class SupervisedObjective:
         return {"logits": self.generators["segmentor"](batch["image"])}
 
     def generator_terms(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"segmentation": segmentation(t["logits"], batch["label"])}
+        terms = {"segmentation": segmentation, "dice": soft_dice_loss}
+        active = self.weights.active()
+        return {name: term(t["logits"], batch["label"]) for name, term in terms.items() if name in active}
 
     def fakes(self, t: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
         """None: there is no discriminator."""

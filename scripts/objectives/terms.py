@@ -68,6 +68,22 @@ def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
     return (values * weight).sum() / weight.sum().clamp(min=1)
 
 
+def soft_dice_loss(logits: Tensor, label: Tensor) -> Tensor:
+    """1 - mean over the classes of 2 sum(p y) / (sum(p) + sum(y)), sums over the known pixels of the whole batch (Milletari et al.
+    2016, without squares). A class that the batch does not hold counts by how much of it is predicted.
+
+    Args:
+        logits: (B, K, H, W) float, before softmax.
+        label: (B, H, W) int64 in [0, K); 255 = void, ignored.
+    """
+    known = valid_pixels(label)
+    truth = one_hot(label, logits.shape[1])
+    probabilities = logits.float().softmax(1) * known
+    overlap = (probabilities * truth).sum((0, 2, 3))
+    total = probabilities.sum((0, 2, 3)) + truth.sum((0, 2, 3))
+    return 1 - ((2 * overlap + 1) / (total + 1)).mean()
+
+
 def has_batch_statistics(network: nn.Module) -> bool:
     """Whether the output for one image depends on the other images of its batch (batch norm in training)."""
     return any(

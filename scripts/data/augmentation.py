@@ -1,0 +1,199 @@
+"""Random views of a batch, made on its device: warped, with other intensities, and masks to mix and to render.
+
+What a view looks like depends on the seed and the number of the batch alone, as the batch itself does, so a resumed run
+sees the same. All images of a batch are warped in one call; parameters are drawn for each image by itself.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import pi
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from scripts.errors import InputError
+
+
+@dataclass(frozen=True)
+class Warp:
+    """A random affine map and a smooth displacement; each number is the largest that is drawn.
+
+    Attributes:
+        rotation: degrees, either way.
+        scale: factor f; sizes change by 1/f to f, log-uniformly.
+        stretch: the same for the ratio of the axes.
+        shift: share of the image's size, either way.
+        elastic: displacement as a share of the image's size (standard deviation at the nodes of a coarse grid).
+        flip: mirror each axis with probability 1/2.
+
+    Raises:
+        InputError: a negative number, or a factor below 1.
+    """
+
+    rotation: float = 30.0
+    scale: float = 1.25
+    stretch: float = 1.1
+    shift: float = 0.08
+    elastic: float = 0.012
+    flip: bool = True
+
+    def __post_init__(self) -> None:
+        if min(self.rotation, self.shift, self.elastic) < 0 or min(self.scale, self.stretch) < 1:
+            raise InputError(f"a warp takes numbers >= 0 and factors >= 1, got {self}.")
+
+    def grid(self, count: int, size: tuple[int, int], random: Generator) -> Tensor:
+        """Sampling positions for ``F.grid_sample``, (count, H, W, 2) float32 in [-1, 1] where inside."""
+        angle = _symmetric(count, random) * (self.rotation * pi / 180)
+        factor = self.scale ** _symmetric(count, random)
+        ratio = self.stretch ** _symmetric(count, random)
+        mirror = torch.randint(2, (2, count), generator=random, device=random.device) * 2 - 1
+        mirror = mirror if self.flip else torch.ones_like(mirror)
+        cos, sin = angle.cos() / factor, angle.sin() / factor
+        linear = torch.stack(
+            [cos * ratio * mirror[0], -sin / ratio * mirror[1], sin * ratio * mirror[0], cos / ratio * mirror[1]], -1
+        ).view(count, 2, 2)
+        shift = 2 * self.shift * torch.stack([_symmetric(count, random), _symmetric(count, random)], -1)
+        grid = F.affine_grid(torch.cat([linear, shift.unsqueeze(-1)], -1), [count, 1, *size], align_corners=False)
+        nodes = 2 * self.elastic * torch.randn(count, 2, 6, 6, generator=random, device=random.device)
+        return grid + F.interpolate(nodes, size, mode="bicubic", align_corners=True).movedim(1, -1)
+
+
+@dataclass(frozen=True)
+class Tint:
+    """Random changes of intensity, the same at all pixels of an image but for the noise.
+
+    Attributes:
+        contrast: factor about the image's mean, log-uniform in 1/c to c.
+        brightness: added, as a share of the image's range, either way.
+        gamma: exponent of intensities brought to [0, 1], log-uniform in 1/g to g.
+        blur: the image is mixed with a smooth one by up to this share, or sharpened by half of it.
+        noise: largest standard deviation of the noise, as a share of the range.
+
+    Raises:
+        InputError: a negative number, or a factor below 1.
+    """
+
+    contrast: float = 1.3
+    brightness: float = 0.1
+    gamma: float = 1.3
+    blur: float = 0.5
+    noise: float = 0.03
+
+    def __post_init__(self) -> None:
+        if min(self.brightness, self.blur, self.noise) < 0 or min(self.contrast, self.gamma) < 1:
+            raise InputError(f"a tint takes numbers >= 0 and factors >= 1, got {self}.")
+
+    def __call__(self, images: Tensor, random: Generator) -> Tensor:
+        """Images (B, C, H, W) float of any range, changed; the range stays about the same."""
+        count = len(images)
+
+        def drawn() -> Tensor:
+            return _symmetric(count, random).view(-1, 1, 1, 1)
+
+        low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+        extent = (high - low).clamp(min=1e-6)
+        images = ((images - low) / extent) ** self.gamma ** drawn() * extent + low
+        mean = images.mean((1, 2, 3), keepdim=True)
+        images = (images - mean) * self.contrast ** drawn() + mean + self.brightness * extent * drawn()
+        smooth = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+        images = images + (0.25 + 0.75 * drawn()) * self.blur * (smooth - images)
+        noise = torch.randn(images.shape, generator=random, device=random.device)
+        return images + self.noise * extent * drawn().abs() * noise
+
+
+STRONG = Tint(contrast=1.6, brightness=0.2, gamma=1.6, blur=1.0, noise=0.06)
+SHAPES = Warp(rotation=15.0, scale=1.2, stretch=1.2, shift=0.0, elastic=0.02, flip=False)
+
+
+class BatchAugmentation:
+    """Views of a batch of ``scripts.data.unpaired.UnpairedBatches``; call it with the batch and its number.
+
+    ``image`` with ``label``, and ``unlabeled_image`` where it is, are warped and weakly tinted. With ``views`` come
+
+    - ``strong_image``, ``strong_unlabeled_image`` (B, C, H, W): the same warped images under a strong tint;
+    - ``mix`` (B, 1, H, W) bool: a random box, a quarter to a half of the area, for mixing two images (CutMix);
+    - ``other_label`` (B, H, W) int64: labels of the batch under a further warp, shapes that no labelled image has.
+
+    Args:
+        warp, weak, strong, shapes: of the views above, as objects or mappings of their settings; ``shapes`` warps
+            ``other_label``.
+        views: whether to make the further views.
+        seed: of the draws.
+
+    Raises:
+        TypeError: a setting that a part has not. InputError: see ``Warp`` and ``Tint``.
+    """
+
+    def __init__(
+        self,
+        warp: Warp | Mapping[str, Any] = Warp(),
+        weak: Tint | Mapping[str, Any] = Tint(),
+        strong: Tint | Mapping[str, Any] = STRONG,
+        shapes: Warp | Mapping[str, Any] = SHAPES,
+        views: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.warp = warp if isinstance(warp, Warp) else Warp(**warp)
+        self.weak = weak if isinstance(weak, Tint) else Tint(**weak)
+        self.strong = strong if isinstance(strong, Tint) else Tint(**strong)
+        self.shapes = shapes if isinstance(shapes, Warp) else Warp(**shapes)
+        self.views = views
+        self.seed = seed
+
+    def __call__(self, batch: Mapping[str, Any], position: int) -> dict[str, Any]:
+        image, label = batch["image"], batch["label"]
+        random = Generator(image.device).manual_seed(_number(self.seed, position))
+        done = dict(batch)
+        size = (int(image.shape[-2]), int(image.shape[-1]))
+        grid = self.warp.grid(len(image), size, random)
+        warped, done["label"] = _warped(image, grid), _warped_label(label, grid)
+        done["image"] = self.weak(warped, random)
+        if self.views:
+            done["strong_image"] = self.strong(warped, random)
+            done["other_label"] = _warped_label(done["label"], self.shapes.grid(len(image), size, random))
+        if "unlabeled_image" in batch:
+            others = batch["unlabeled_image"]
+            warped = _warped(others, self.warp.grid(len(others), size, random))
+            done["unlabeled_image"] = self.weak(warped, random)
+            if self.views:
+                done["strong_unlabeled_image"] = self.strong(warped, random)
+                done["mix"] = boxes(len(warped), size, random)
+        return done
+
+
+def boxes(count: int, size: tuple[int, int], random: Generator) -> Tensor:
+    """A random box in each of ``count`` images of ``size`` (H, W), a quarter to a half of the area: (count, 1, H, W) bool."""
+    area = 0.25 + 0.25 * torch.rand(count, generator=random, device=random.device)
+    ratio = 2 ** _symmetric(count, random)  # of the sides, in 1/2 to 2
+    inside = []
+    for length, share in zip(size, ((area * ratio).sqrt(), (area / ratio).sqrt()), strict=True):
+        share = share.clamp(max=1)
+        start = torch.rand(count, generator=random, device=random.device) * (1 - share)
+        centres = (torch.arange(length, device=random.device) + 0.5) / length
+        inside.append((centres >= start[:, None]) & (centres < (start + share)[:, None]))
+    return (inside[0][:, :, None] & inside[1][:, None, :]).unsqueeze(1)
+
+
+def _warped(image: Tensor, grid: Tensor) -> Tensor:
+    """Images (B, C, H, W) looked up at ``grid``, between pixels; beyond the border, its pixels go on."""
+    return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _warped_label(label: Tensor, grid: Tensor) -> Tensor:
+    """Labels (B, H, W) int64 looked up at ``grid``, at the nearest pixel."""
+    classes = label.unsqueeze(1).float()
+    nearest = F.grid_sample(classes, grid, mode="nearest", padding_mode="border", align_corners=False)
+    return nearest.squeeze(1).round().long()
+
+
+def _number(seed: int, position: int) -> int:
+    """A number of 32 bits that differs for each pair."""
+    return int(np.random.SeedSequence([seed, position]).generate_state(1)[0])
+
+
+def _symmetric(count: int, random: Generator) -> Tensor:
+    """Uniform in [-1, 1), (count,)."""
+    return 2 * torch.rand(count, generator=random, device=random.device) - 1

@@ -1,0 +1,297 @@
+"""Cycle consistency that closes: a mean teacher, mixed images, and hearts rendered into unlabelled surroundings.
+
+The paper's two generators, two discriminators and two cycles (``scripts.objectives.cyclegan``), with what ACDC showed them to
+lack. ``docs/method.md`` gives the equations and what each piece is worth. S is the segmentor, T the teacher (the moving average of S),
+G the image generator, D_S and D_I the discriminators; (x, y) is a labelled pair, x' an unlabelled image, y~ a warped
+label, E a region around a heart, m . the pixels that G fills.
+
+The image cycle cannot close through a mask of a few classes, since the texture of the background is not in it. So G is given the
+surroundings: it sees the image with E erased, and the mask within E, and fills E alone.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import exp
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scripts.errors import InputError
+from scripts.labels import VOID
+from scripts.objectives.cyclegan import (
+    cross_entropy,
+    image_adversarial,
+    image_discrimination,
+    image_reconstruction,
+    mask_adversarial,
+    mask_discrimination,
+    segmentation,
+)
+from scripts.objectives.regions import around, foreground, moved_to
+from scripts.objectives.terms import (
+    Weights,
+    forward_together,
+    has_batch_statistics,
+    masked_mean,
+    one_hot,
+    soft_dice_loss,
+    straight_through_one_hot,
+    valid_pixels,
+)
+
+
+@dataclass(frozen=True)
+class CycleTeacherWeights(Weights):
+    segmentation: float = 1.0
+    dice: float = 1.0
+    consistency: float = 1.0
+    image_reconstruction: float = 1.0
+    image_cycle: float = 1.0
+    mask_cycle: float = 0.5
+    mask_adversarial: float = 0.01
+    image_adversarial: float = 0.05
+
+
+UNSUPERVISED = {"consistency", "image_cycle", "mask_cycle", "mask_adversarial", "image_adversarial"}
+"""Terms that begin after the warm-up and are ramped up."""
+TERM_NEEDS = {
+    "segmentation": {"logits"},
+    "dice": {"logits"},
+    "consistency": {"mixed_logits", "teacher"},
+    "image_reconstruction": {"restored_image"},
+    "image_cycle": {"unlabeled_logits", "reconstructed_image", "teacher"},
+    "mask_cycle": {"generated_image", "reconstructed_logits", "teacher"},
+    "mask_adversarial": {"unlabeled_logits"},
+    "image_adversarial": {"generated_image", "teacher"},
+}
+"""What each term reads; what no active term reads is not computed."""
+
+
+def consistency(logits: Tensor, label: Tensor) -> Tensor:
+    """Weak-to-strong consistency on mixed images: cross-entropy and Dice loss, halved, against the label in the labelled
+    part and the teacher's confident classes in the other.
+
+    Args:
+        logits: (B, K, H, W) of S on the strongly tinted, mixed images.
+        label: (B, H, W) int64, mixed in the same way; 255 where the teacher is in doubt.
+    """
+    return 0.5 * (cross_entropy(logits, label) + soft_dice_loss(logits, label))
+
+
+def image_cycle(reconstructed_image: Tensor, image: Tensor, erased: Tensor) -> Tensor:
+    """Equation 6 where it can close: mean |G(S(x'), x' without E) - x'| over E.
+
+    Args:
+        reconstructed_image, image: (B, C, H, W) float.
+        erased: (B, 1, H, W) bool, E.
+    """
+    return masked_mean(F.l1_loss(reconstructed_image, image, reduction="none"), erased)
+
+
+def mask_cycle(reconstructed_logits: Tensor, label: Tensor) -> Tensor:
+    """Equation 7 on rendered hearts: cross-entropy and Dice loss, halved, of S(G(y~, x' without E)) against y~; 255 outside E."""
+    return consistency(reconstructed_logits, label)
+
+
+class CycleTeacherObjective:
+    """Networks and terms, for ``scripts.training.trainer.AlternatingTrainer``.
+
+    A batch holds, beyond the trainer's, the views of ``scripts.data.augmentation.BatchAugmentation``.
+
+    Args:
+        segmentor: S, (B, C, H, W) images to (B, K, H, W) logits.
+        teacher: T, which ``scripts.training.averaging.MovingAverage`` keeps.
+        image_generator: G, (B, K + C + 1, H, W), the mask within E, the image without E, and E, to (B, C, H, W).
+        mask_discriminator, image_discriminator: D_S and D_I, to scores (B, 1, H, W).
+        num_classes: K, class 0 being the background.
+        weights: ``CycleTeacherWeights`` or a mapping of its names.
+        mask_input: how S(x') enters G: "straight-through" one-hot, or "soft" probabilities, in which texture can be hidden.
+        confidence: of the teacher, in [0, 1], below which a pixel teaches nothing.
+        margin: pixels around a heart that belong to E.
+        warm_up, ramp: shares of the training, before the unsupervised terms begin and until they have their full weight.
+
+    Raises:
+        TypeError: for a weight of an unknown name.
+        InputError: for another ``mask_input``, or a share outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        segmentor: nn.Module,
+        teacher: nn.Module,
+        image_generator: nn.Module,
+        mask_discriminator: nn.Module,
+        image_discriminator: nn.Module,
+        num_classes: int,
+        weights: CycleTeacherWeights | Mapping[str, float] | None = None,
+        mask_input: str = "straight-through",
+        confidence: float = 0.9,
+        margin: int = 4,
+        warm_up: float = 0.1,
+        ramp: float = 0.2,
+    ) -> None:
+        if mask_input not in ("soft", "straight-through"):
+            raise InputError(f'mask_input must be "soft" or "straight-through", got {mask_input!r}.')
+        for name, value in (("confidence", confidence), ("warm_up", warm_up), ("ramp", ramp)):
+            if not 0 <= value <= 1:
+                raise InputError(f"{name} must lie in [0, 1], got {value!r}.")
+        self.weights = weights if isinstance(weights, CycleTeacherWeights) else CycleTeacherWeights(**(weights or {}))
+        self.teacher = teacher
+        self.num_classes = num_classes
+        self.mask_input = mask_input
+        self.confidence = confidence
+        self.margin = margin
+        self.warm_up = warm_up
+        self.ramp = ramp
+        self.generators = nn.ModuleDict({"segmentor": segmentor, "image_generator": image_generator})
+        self.discriminators = nn.ModuleDict(
+            {"mask_discriminator": mask_discriminator, "image_discriminator": image_discriminator}
+        )
+        self._merge = {name: not has_batch_statistics(network) for name, network in self.generators.items()}
+
+    needs_unlabeled = True
+
+    def strength(self, progress: float) -> float:
+        """Factor of the unsupervised terms at ``progress`` in [0, 1): 0 in the warm-up, then exp(-5 (1 - s)^2) as s goes from 0
+        to 1 over the ramp (Laine and Aila 2017)."""
+        if progress < self.warm_up:
+            return 0.0
+        share = min(1.0, (progress - self.warm_up) / self.ramp) if self.ramp else 1.0
+        return exp(-5 * (1 - share) ** 2)
+
+    def active(self, batch: Mapping[str, object]) -> set[str]:
+        """Names of the terms that count at the batch's ``progress`` (1 if absent)."""
+        active = self.weights.active()
+        return active if self.strength(float(batch.get("progress", 1))) else active - UNSUPERVISED  # type: ignore[arg-type]
+
+    def translate(self, batch: Mapping[str, Tensor], everything: bool = False) -> dict[str, Tensor]:
+        """Both generators, both ways, in two passes of S and one of T and G.
+
+        Returns:
+            What is needed of ``logits`` S(x); ``mixed_logits`` and ``mixed_label``; ``unlabeled_logits`` S(x') and
+            ``generated_mask``; ``restored_image`` G(y, x) in ``restored_region``; ``reconstructed_image`` G(S(x'), x') in
+            ``cycled_region``; ``generated_image`` G(y~, x') in ``rendered_region`` with its ``rendered_label``;
+            ``reconstructed_logits`` S of it; and ``mask`` and ``valid`` of the label.
+        """
+        batch = batch if "other_label" in batch else {**batch, "other_label": batch["label"]}
+        active = set(TERM_NEEDS) - {"consistency"} if everything else self.active(batch)
+        needed = set().union(*(TERM_NEEDS[term] for term in active))
+        t = {"mask": one_hot(batch["label"], self.num_classes).to(batch["image"].dtype)}
+        t["valid"] = valid_pixels(batch["label"])
+        if "teacher" in needed:
+            t["pseudo_label"], t["confident"] = self._teach(batch["unlabeled_image"])
+        images = {"logits": batch["image"]}
+        if "mixed_logits" in needed:
+            images["mixed_logits"], t["mixed_label"] = self._mixed(batch, t)
+        if "unlabeled_logits" in needed:
+            images["unlabeled_logits"] = batch["unlabeled_image"]
+        t |= forward_together(self.generators["segmentor"], self._merge["segmentor"], images)
+        if "unlabeled_logits" in t:
+            t["generated_mask"] = t["unlabeled_logits"].softmax(1)
+        t |= self._render(batch, t, needed)
+        if "reconstructed_logits" in needed:
+            t["reconstructed_logits"] = self.generators["segmentor"](t["generated_image"])
+        return t
+
+    def generator_terms(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The active terms, scalars; those of ``UNSUPERVISED`` times ``strength``. The discriminators are only read."""
+        score_mask, score_image = self.discriminators["mask_discriminator"], self.discriminators["image_discriminator"]
+        label, x, unlabeled = batch["label"], batch["image"], batch["unlabeled_image"]
+        terms: dict[str, Callable[[], Tensor]] = {
+            "segmentation": lambda: segmentation(t["logits"], label),
+            "dice": lambda: soft_dice_loss(t["logits"], label),
+            "consistency": lambda: consistency(t["mixed_logits"], t["mixed_label"]),
+            "image_reconstruction": lambda: image_reconstruction(t["restored_image"], x, t["restored_region"]),
+            "image_cycle": lambda: image_cycle(t["reconstructed_image"], unlabeled, t["cycled_region"]),
+            "mask_cycle": lambda: mask_cycle(t["reconstructed_logits"], t["rendered_label"]),
+            "mask_adversarial": lambda: mask_adversarial(score_mask(t["generated_mask"])),
+            "image_adversarial": lambda: image_adversarial(score_image(t["generated_image"]), t["rendered_region"]),
+        }
+        active, strength = self.active(batch), self.strength(float(batch.get("progress", 1)))
+        return {
+            name: strength * term() if name in UNSUPERVISED else term()
+            for name, term in terms.items()
+            if name in active
+        }
+
+    def fakes(self, t: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
+        """Detached fakes of the discriminators whose terms are active."""
+        fakes: dict[str, tuple[Tensor, ...]] = {}
+        if self.weights.mask_adversarial and "generated_mask" in t:
+            fakes["mask_discriminator"] = (t["generated_mask"].detach(),)
+        if self.weights.image_adversarial and "generated_image" in t:
+            fakes["image_discriminator"] = (t["generated_image"].detach(), t["rendered_region"])
+        return fakes
+
+    def discriminator_terms(
+        self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor], fakes: Mapping[str, tuple[Tensor, ...]]
+    ) -> dict[str, Tensor]:
+        """Losses of the active discriminators: D_S against warped labels, D_I within the rendered regions."""
+        terms = {}
+        if "mask_discriminator" in fakes:
+            score, (fake,) = self.discriminators["mask_discriminator"], fakes["mask_discriminator"]
+            real = one_hot(batch["other_label"], self.num_classes).to(fake.dtype)
+            valid = valid_pixels(batch["other_label"])
+            terms["mask_discriminator"] = mask_discrimination(score(real), score(fake), valid)
+        if "image_discriminator" in fakes:
+            score, (fake, region) = self.discriminators["image_discriminator"], fakes["image_discriminator"]
+            terms["image_discriminator"] = image_discrimination(score(batch["unlabeled_image"]), score(fake), region)
+        return terms
+
+    def as_mask(self, logits: Tensor) -> Tensor:
+        """Logits (B, K, H, W) as the mask that G sees, by ``mask_input``."""
+        probabilities = logits.softmax(1)
+        return probabilities if self.mask_input == "soft" else straight_through_one_hot(probabilities)
+
+    @torch.no_grad()
+    def _teach(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Classes of T, (B, H, W) int64, and where it is sure of them, (B, H, W) bool."""
+        highest, label = self.teacher(image).softmax(1).max(1)
+        return label, highest >= self.confidence
+
+    def _mixed(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Labelled boxes in unlabelled images and the reverse (Bai et al. 2023), (2 B, ...), with their labels."""
+        inside = batch["mix"]
+        pairs = batch["strong_image"], batch["strong_unlabeled_image"]
+        taught = t["pseudo_label"].where(t["confident"], VOID)
+        image = torch.cat([pairs[0].where(inside, pairs[1]), pairs[1].where(inside, pairs[0])])
+        within = inside.squeeze(1)
+        label = torch.cat([batch["label"].where(within, taught), taught.where(within, batch["label"])])
+        return image, label
+
+    def _render(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor], needed: set[str]) -> dict[str, Tensor]:
+        """What G fills in, each with its region E, in one pass."""
+        done: dict[str, Tensor] = {}
+        inputs: dict[str, tuple[Tensor, Tensor, Tensor]] = {}  # mask, image, region
+        if "restored_image" in needed:
+            done["restored_region"] = around(foreground(batch["label"]), self.margin)
+            inputs["restored_image"] = (t["mask"], batch["image"], done["restored_region"])
+        if "reconstructed_image" in needed:
+            done["cycled_region"] = around(t["pseudo_label"] > 0, self.margin)
+            mask = self.as_mask(t["unlabeled_logits"])
+            inputs["reconstructed_image"] = (mask, batch["unlabeled_image"], done["cycled_region"])
+        if "generated_image" in needed:
+            label, region = self._placed(batch["other_label"], t["pseudo_label"])
+            done["rendered_region"] = region
+            done["rendered_label"] = label.where(region.squeeze(1), VOID)
+            mask = one_hot(label, self.num_classes).to(t["mask"].dtype)
+            inputs["generated_image"] = (mask, batch["unlabeled_image"], region)
+        seen = {
+            name: torch.cat([mask * region, image * ~region, region.to(image.dtype)], 1)
+            for name, (mask, image, region) in inputs.items()
+        }
+        filled = forward_together(self.generators["image_generator"], self._merge["image_generator"], seen)
+        return done | {
+            name: output.to(inputs[name][1].dtype).where(inputs[name][2], inputs[name][1])
+            for name, output in filled.items()
+        }
+
+    def _placed(self, label: Tensor, pseudo_label: Tensor) -> tuple[Tensor, Tensor]:
+        """Labels (B, H, W) int64 moved to where T sees a heart, and E around both, (B, 1, H, W) bool; E is empty where one of
+        them is."""
+        there = pseudo_label > 0
+        moved = moved_to(label.where(label != VOID, 0), there)
+        region = around(there | (moved > 0), self.margin)
+        both = there.flatten(1).any(1) & (moved > 0).flatten(1).any(1)
+        return moved, region & both.view(-1, 1, 1, 1)

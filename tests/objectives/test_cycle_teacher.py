@@ -1,0 +1,228 @@
+"""The cycle teacher: its terms in numbers, which networks each reaches, and what an inactive term leaves undone."""
+
+import dataclasses
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from scripts.data.augmentation import BatchAugmentation
+from scripts.errors import InputError
+from scripts.labels import VOID
+from scripts.networks.patch_discriminator import PatchDiscriminator
+from scripts.networks.resnet_generator import ResNetGenerator
+from scripts.objectives.cycle_teacher import (
+    UNSUPERVISED,
+    CycleTeacherObjective,
+    CycleTeacherWeights,
+    consistency,
+    image_cycle,
+)
+from scripts.objectives.terms import soft_dice_loss
+from scripts.training.averaging import average_of
+from scripts.training.trainer import frozen
+
+CLASSES, SIZE = 3, 32
+TERMS = tuple(field.name for field in dataclasses.fields(CycleTeacherWeights))
+REACHED = {
+    "segmentation": {"segmentor"},
+    "dice": {"segmentor"},
+    "consistency": {"segmentor"},
+    "image_reconstruction": {"image_generator"},
+    "image_cycle": {"segmentor", "image_generator"},
+    "mask_cycle": {"segmentor", "image_generator"},
+    "mask_adversarial": {"segmentor"},
+    "image_adversarial": {"image_generator"},
+}
+
+
+def only(*names: str) -> dict[str, float]:
+    return {term: float(term in names) for term in TERMS}
+
+
+def objective(weights: dict[str, float] | None = None, **options: object) -> CycleTeacherObjective:
+    torch.manual_seed(0)
+    segmentor = ResNetGenerator(1, CLASSES, filters=2, blocks=1)
+    made = CycleTeacherObjective(
+        segmentor,
+        average_of(segmentor),
+        ResNetGenerator(CLASSES + 2, 1, filters=2, blocks=1, activation="tanh"),
+        PatchDiscriminator(CLASSES, filters=2, layers=2),
+        PatchDiscriminator(1, filters=2, layers=2),
+        CLASSES,
+        weights,
+        **({"confidence": 0.0} | options),
+    )
+    made.teacher = Threshold()  # an untrained teacher sees hearts anywhere or nowhere
+    return made
+
+
+class Threshold(nn.Module):
+    """A teacher that knows: class 1 above 0.5, class 2 above 1.5."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack(
+            [-2 * (x[:, 0] - 0.5).abs() + 1 - 2 * x[:, 0], 1 - 2 * (x[:, 0] - 1).abs(), 2 * x[:, 0] - 2], 1
+        )
+
+
+@pytest.fixture
+def batch() -> dict[str, Tensor]:
+    """Two labelled and two unlabelled discs."""
+    rows, columns = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+
+    def disc(row: int, column: int) -> Tensor:
+        radius = ((rows - row) ** 2 + (columns - column) ** 2).sqrt()
+        return (radius < 7).long() + (radius < 4).long()
+
+    label = torch.stack([disc(12, 14), disc(20, 15)])
+    other = torch.stack([disc(16, 16), disc(18, 13)]).unsqueeze(1).float()
+    data = {"image": label.unsqueeze(1).float(), "label": label, "unlabeled_image": other}
+    return BatchAugmentation(views=True, weak={"noise": 0}, seed=0)(data, 0)
+
+
+def reached(made: CycleTeacherObjective, loss: Tensor) -> set[str]:
+    networks = dict(made.generators.items()) | dict(made.discriminators.items())
+    loss.backward()
+    return {n for n, net in networks.items() if any(p.grad is not None and p.grad.any() for p in net.parameters())}
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_a_term_reaches_its_networks_alone(term: str, batch: dict[str, Tensor]) -> None:
+    made = objective(only(term))
+    with frozen(made.discriminators):
+        terms = made.generator_terms(batch, made.translate(batch))
+        assert set(terms) == {term}
+        assert reached(made, terms[term]) == REACHED[term]
+
+
+def test_the_discriminators_learn_from_detached_fakes_and_reach_nobody_else(batch: dict[str, Tensor]) -> None:
+    made = objective()
+    t = made.translate(batch)
+    terms = made.discriminator_terms(batch, t, made.fakes(t))
+    assert reached(made, sum(terms.values(), torch.zeros(()))) == {"mask_discriminator", "image_discriminator"}
+
+
+def test_consistency_is_cross_entropy_and_dice_loss_of_the_known_pixels() -> None:
+    random = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, CLASSES, 4, 5, generator=random)
+    label = torch.randint(CLASSES, (2, 4, 5), generator=random)
+    label[0, :2] = VOID
+    p = np.exp(logits.numpy()) / np.exp(logits.numpy()).sum(1, keepdims=True)
+    known = label.numpy() != VOID
+    chosen = np.take_along_axis(p, np.where(known, label.numpy(), 0)[:, None], 1)[:, 0]
+    ce = -np.log(chosen[known]).mean()
+    parts = []
+    for k in range(CLASSES):
+        y, q = (label.numpy() == k)[known], p[:, k][known]
+        parts.append((2 * (y * q).sum() + 1) / (y.sum() + q.sum() + 1))
+    assert float(soft_dice_loss(logits, label)) == pytest.approx(1 - np.mean(parts), abs=1e-6)
+    assert float(consistency(logits, label)) == pytest.approx((ce + 1 - np.mean(parts)) / 2, abs=1e-6)
+
+
+def test_the_image_cycle_looks_at_the_erased_region_alone() -> None:
+    image = torch.zeros(1, 1, 2, 3)
+    restored = torch.tensor([[[[3.0, 1, 5], [2, 7, 9]]]])
+    erased = torch.tensor([[[[True, False, False], [True, False, True]]]])
+    assert float(image_cycle(restored, image, erased)) == pytest.approx((3 + 2 + 9) / 3)
+    assert float(image_cycle(restored, image, torch.zeros_like(erased))) == 0
+
+
+def test_what_is_rendered_changes_the_region_alone_and_is_labelled_there_alone(batch: dict[str, Tensor]) -> None:
+    t = objective().translate(batch)
+    region = t["rendered_region"]
+    assert region.any()
+    assert not region.all()
+    assert torch.equal(t["generated_image"][~region], batch["unlabeled_image"][~region])
+    assert not torch.equal(t["generated_image"][region], batch["unlabeled_image"][region])
+    assert ((t["rendered_label"] != VOID) == region.squeeze(1)).all()
+    heart = (t["rendered_label"] > 0) & (t["rendered_label"] != VOID)
+    assert heart.any()
+    # The teacher's heart is erased with a margin, wherever the new one lies.
+    assert region.squeeze(1)[t["pseudo_label"] > 0].all()
+
+
+def test_the_generator_is_not_shown_what_is_erased(batch: dict[str, Tensor]) -> None:
+    made, seen = objective(), []
+    made.generators["image_generator"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    made.translate(batch)
+    mask, image, region = seen[0].split([CLASSES, 1, 1], 1)
+    assert len(seen) == 1
+    assert (image * region).abs().max() == 0
+    assert (mask * (1 - region)).abs().max() == 0
+    assert torch.equal(region.bool().expand_as(image), region == 1)
+
+
+def test_without_a_heart_in_the_teachers_eyes_nothing_is_rendered(batch: dict[str, Tensor]) -> None:
+    made = objective(only("mask_cycle", "image_adversarial"))
+    t = made.translate(batch | {"unlabeled_image": batch["unlabeled_image"] * 0})
+    assert not t["rendered_region"].any()
+    assert (t["rendered_label"] == VOID).all()
+    assert all(float(term.detach()) == 0 for term in made.generator_terms(batch, t).values())
+
+
+def test_mixed_images_carry_the_labels_of_their_parts(batch: dict[str, Tensor]) -> None:
+    made = objective()
+    seen: list[Tensor] = []
+    made.generators["segmentor"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    t = made.translate(batch)
+    images = seen[0][2:6]
+    inside = batch["mix"].squeeze(1)
+    assert torch.equal(images[:2, 0][inside], batch["strong_image"][:, 0][inside])
+    assert torch.equal(images[:2, 0][~inside], batch["strong_unlabeled_image"][:, 0][~inside])
+    assert torch.equal(t["mixed_label"][:2][inside], batch["label"][inside])
+    assert torch.equal(t["mixed_label"][2:][inside], t["pseudo_label"][inside])
+
+
+def test_a_doubtful_teacher_teaches_nothing(batch: dict[str, Tensor]) -> None:
+    t = objective(confidence=1.0).translate(batch)
+    inside = batch["mix"].squeeze(1)
+    assert (t["mixed_label"][:2][~inside] == VOID).all()
+
+
+def test_the_unsupervised_terms_wait_and_then_grow(batch: dict[str, Tensor]) -> None:
+    made = objective(warm_up=0.2, ramp=0.4)
+    assert [made.strength(p) for p in (0.0, 0.19, 0.6, 0.99)] == [0, 0, 1, 1]
+    assert 0 < made.strength(0.2) < made.strength(0.4) < 1
+    t = made.translate(batch | {"progress": 0.1})
+    assert set(made.generator_terms(batch | {"progress": 0.1}, t)) == set(TERMS) - UNSUPERVISED
+    assert made.fakes(t) == {}
+    later = {**batch, "progress": 0.4}
+    full = made.generator_terms(batch, made.translate(batch))
+    part = made.generator_terms(later, made.translate(later))
+    for name in UNSUPERVISED:
+        assert float(part[name].detach()) == pytest.approx(made.strength(0.4) * float(full[name].detach()), rel=1e-3)
+
+
+def test_what_no_term_reads_is_not_computed(batch: dict[str, Tensor]) -> None:
+    calls: Counter = Counter()
+    made = objective(only("segmentation", "dice", "consistency"))
+    for name, network in (*made.generators.items(), *made.discriminators.items()):
+        network.register_forward_hook(lambda *_, name=name: calls.update([name]))
+    t = made.translate(batch)
+    made.generator_terms(batch, t)
+    made.discriminator_terms(batch, t, made.fakes(t))
+    assert calls == {"segmentor": 1}
+
+
+def test_one_pass_of_the_generator_and_two_of_the_segmentor(batch: dict[str, Tensor]) -> None:
+    made, calls = objective(), Counter()
+    for name, network in made.generators.items():
+        network.register_forward_hook(lambda *_, name=name: calls.update([name]))
+    made.translate(batch)
+    assert calls == {"segmentor": 2, "image_generator": 1}
+
+
+@pytest.mark.parametrize("options", [{"confidence": 1.5}, {"warm_up": -1}, {"ramp": 2}])
+def test_shares_outside_their_range_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=r"must lie in \[0, 1\]"):
+        objective(**options)
+
+
+def test_an_unknown_mask_input_or_weight_is_refused() -> None:
+    with pytest.raises(InputError, match="mask_input"):
+        objective(mask_input="hard")
+    with pytest.raises(TypeError, match="consistancy"):
+        objective({"consistancy": 1.0})
