@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
@@ -33,10 +34,12 @@ class PatchDiscriminator(nn.Sequential):
         self.smallest = 2 ** (layers + 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x`` (B, in_channels, H, W) to scores (B, 1, H, W); least squares, so without activation."""
+        """``x`` (B, in_channels, H, W) to scores (B, 1, H, W); float32 in any autocast; least squares, so without activation."""
         if min(x.shape[-2:]) < self.smallest:
             raise InputError(
                 f"the discriminator needs H and W of at least {self.smallest}, got {tuple(x.shape[-2:])}: give a larger size, "
                 "or fewer layers."
             )
-        return F.interpolate(super().forward(x), size=x.shape[-2:], mode="bilinear", align_corners=False)
+        with torch.autocast(x.device.type, enabled=False):  # the norms are found by products that autocast would round
+            scores = super().forward(x.float())
+        return F.interpolate(scores, size=x.shape[-2:], mode="bilinear", align_corners=False)
