@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scripts.clinical.dicom_frames import Frame
+from scripts.data.dicom.frames import Frame
 
 ROW, COLUMN = np.array([0.8, 0.6, 0.0]), np.array([0.0, 0.0, -1.0])
 NORMAL = np.cross(ROW, COLUMN)

@@ -7,7 +7,7 @@ import numpy as np
 import pydicom
 from pydicom.config import disable_value_validation
 
-from scripts.clinical.cine import CineStudy
+from scripts.data.cine import CineStudy
 from scripts.data.dicom_phantom import dicom_phantom_images, dicom_phantom_truth
 
 SHORT_AXIS = 5

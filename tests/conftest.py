@@ -1,6 +1,7 @@
 """Fixtures that many tests share."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 from running import ROOT, TINY, bundle_command
 
+from scripts.data.dicom_phantom import write_dicom_phantom
 from scripts.data.phantom import write_phantom
 
 torch.set_num_threads(1)
@@ -62,3 +64,14 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, phantom_dir: Path) ->
     assert result.returncode == 0, result.stderr
     (folder / "stdout.txt").write_text(result.stdout)
     return folder
+
+
+@pytest.fixture(scope="session")
+def dicom_phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dicom_phantom(tmp_path_factory.mktemp("dicom") / "study", smallest=True)
+
+
+@pytest.fixture
+def dicom_study(dicom_phantom: Path, tmp_path: Path) -> Path:
+    """A copy of the phantom's study, to change."""
+    return Path(shutil.copytree(dicom_phantom, tmp_path / "study"))

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.clinical.cine import Body, CineStudy
 from scripts.clinical.function import measure
 from scripts.clinical.quality import Flag
 from scripts.clinical.report import ACDC_STRUCTURES, Findings
 from scripts.clinical.wall_thickness import wall_thickness
+from scripts.data.cine import Body, CineStudy
 from scripts.data.patients import PhantomPatient
 
 ABOUT: Any = {

@@ -30,7 +30,6 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from scripts.clinical.cine import CineStudy
 from scripts.clinical.function import CardiacFunction
 from scripts.clinical.page_print import print_page
 from scripts.clinical.quality import Flag
@@ -38,6 +37,7 @@ from scripts.clinical.report import ACDC_STRUCTURES, SCHEMA, About, Findings, ph
 from scripts.clinical.report_page import html
 from scripts.clinical.structures import Structures
 from scripts.clinical.wall_thickness import WallThickness
+from scripts.data.cine import CineStudy
 from scripts.errors import InputError
 
 REPORT, PAGE, PRINT = "report.json", "report.html", "report.pdf"

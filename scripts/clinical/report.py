@@ -11,12 +11,12 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from scripts.clinical.cine import CineStudy
 from scripts.clinical.function import CardiacFunction, Row, rows
 from scripts.clinical.quality import Flag, has_failed
 from scripts.clinical.reference_ranges import EVIDENCE, SOURCES, ReferenceRange, reference_range
 from scripts.clinical.structures import Structures
 from scripts.clinical.wall_thickness import SEGMENTS, WallThickness
+from scripts.data.cine import CineStudy
 
 NOTICE = "Research use only, not for diagnosis"
 SCHEMA = "cardiac-report-1"

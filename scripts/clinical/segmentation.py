@@ -8,8 +8,8 @@ from monai.data import MetaTensor
 from monai.transforms import KeepLargestConnectedComponent, Transform
 from torch import Tensor, nn
 
-from scripts.clinical.cine import CineStudy
 from scripts.clinical.structures import Structures
+from scripts.data.cine import CineStudy
 from scripts.data.preprocessing import SliceGrid, ToNativeGrid
 from scripts.prediction import StackInferer
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.clinical.cine import Body, CineStudy, SourceInstance
-from scripts.clinical.dicom_reading import read_dicom
 from scripts.clinical.volume_reading import is_acdc_patient, read_acdc, read_nifti
+from scripts.data.cine import Body, CineStudy, SourceInstance
+from scripts.data.dicom.reading import read_dicom
 from scripts.data.reader import NIFTI_SUFFIXES
 from scripts.errors import InputError
 

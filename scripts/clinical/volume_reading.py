@@ -12,9 +12,9 @@ import numpy as np
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 
-from scripts.clinical.cine import MIN_PHASES, MIN_SLICES, Body, CineStudy, plane_spacing
 from scripts.data.acdc import Patient
 from scripts.data.acdc import read_patient as read_patient
+from scripts.data.cine import MIN_PHASES, MIN_SLICES, Body, CineStudy, plane_spacing
 from scripts.data.reader import LoadVolumed
 from scripts.errors import InputError
 

@@ -12,7 +12,6 @@ from ignite.engine import Engine, Events
 from monai.data import Dataset
 from rich.progress import Progress
 
-from scripts.clinical.cine import CineStudy
 from scripts.clinical.function import measure
 from scripts.clinical.outputs import check_output_dir, write_outputs
 from scripts.clinical.page_print import find_browser
@@ -21,6 +20,7 @@ from scripts.clinical.report import About
 from scripts.clinical.segmentation import PhaseImaged
 from scripts.clinical.structures import Structures
 from scripts.clinical.wall_thickness import right_handed, wall_thickness
+from scripts.data.cine import CineStudy
 from scripts.data.preprocessing import SliceGrid
 from scripts.errors import InputError
 from scripts.model_card import ModelCard, file_sha256

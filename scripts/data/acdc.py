@@ -4,6 +4,7 @@ Bernard et al., "Deep learning techniques for automatic MRI cardiac multi-struct
 IEEE TMI 2018. Files: ``patientXXX/patientXXX_frameYY.nii.gz``, ``..._frameYY_gt.nii.gz``, ``patientXXX_4d.nii.gz``.
 """
 
+import json
 import os
 import re
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ DUPLICATES = (("patient074", "patient076"),)
 HELD_OUT_FOLDER = "testing"
 PHANTOM_RECORD = "phantom.json"
 """Stands in the folder of a synthetic data set that has this layout."""
+OWN_RECORD = "data_set.json"
+"""Stands in the folder of a hospital's own studies in this layout, with their ``name`` and ``licence``."""
 REMEDY = (
     "ACDC is had, after registration, from https://humanheart-project.creatis.insa-lyon.fr/database/ "
     "(unpack it and give the folder that holds training as --dataset_dir). To see the bundle work without any download, run the demo: "
@@ -67,12 +70,12 @@ def find_patients(dataset_dir: str | Path | None) -> dict[str, Patient]:
         ) from error
     found: dict[str, Patient] = {}
     for patient in patients:
-        if patient.frames and patient.name in found:
+        if (patient.frames or patient.cine) and patient.name in found:
             raise InputError(
                 f"dataset_dir {root} holds {patient.name} twice, in {found[patient.name].folder} and in "
                 f"{patient.folder}: give a folder with one copy of ACDC."
             )
-        if patient.frames:
+        if patient.frames or patient.cine:
             found[patient.name] = patient
     if not found:
         raise InputError(
@@ -104,7 +107,8 @@ def data_list(
             that a smaller choice lies inside a larger one; None of both keeps the file's own choice.
         validation_fraction: of a drawn split, in (0, 1).
         seed: of a drawn split.
-        unlabeled_cine: take every phase of ``patientXXX_4d`` of unlabelled patients, not ED and ES only.
+        unlabeled_cine: take every phase of ``patientXXX_4d`` of unlabelled patients, not ED and ES only; where there are no
+            single frames, it is taken anyway.
         labeled_images: refused, for labels go by patients.
 
     Raises:
@@ -138,7 +142,10 @@ def data_list(
 
 
 def _data_set(root: Path) -> dict[str, str]:
-    """Name and licence: the phantom has ACDC's layout, not its licence."""
+    """Name and licence: the phantom and own studies have ACDC's layout, not its licence."""
+    if (root / OWN_RECORD).is_file():
+        record = json.loads((root / OWN_RECORD).read_text(encoding="utf-8"))
+        return {key: str(record[key]) for key in ("name", "licence")}
     if (root / PHANTOM_RECORD).is_file():
         return {"name": "phantom", "licence": "Apache-2.0"}
     return {"name": "ACDC", "licence": "CC BY-NC-SA 4.0"}
@@ -168,7 +175,7 @@ def _frames(patient: Patient, root: Path, labels: bool) -> list[dict]:
 
 
 def _unlabeled(patient: Patient, root: Path, cine: bool) -> list[dict]:
-    if cine and patient.cine is not None:
+    if patient.cine is not None and (cine or not patient.frames):
         return [{"image": patient.cine.relative_to(root).as_posix(), "patient": patient.name, "phase": "all"}]
     return _frames(patient, root, labels=False)
 

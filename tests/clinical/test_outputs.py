@@ -17,8 +17,8 @@ from phantom_report import HARD, WARNING, phantom_findings, phantom_labels, phan
 from running import ROOT
 
 from scripts.clinical import outputs, page_print
-from scripts.clinical.cine import CineStudy, SourceInstance
 from scripts.clinical.outputs import FILES, PRINT, check_output_dir, write_outputs
+from scripts.data.cine import CineStudy, SourceInstance
 from scripts.errors import InputError
 
 PHI = {

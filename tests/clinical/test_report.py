@@ -9,10 +9,10 @@ from jsonschema import Draft202012Validator
 from phantom_report import HARD, NOTE, WARNING, phantom_findings, phantom_labels, phantom_study
 from running import ROOT
 
-from scripts.clinical.cine import Body
 from scripts.clinical.report import Findings, phase_times_ms, plain, report_content
 from scripts.clinical.structures import Structures
 from scripts.clinical.wall_thickness import WallThickness
+from scripts.data.cine import Body
 
 SCHEMA = json.loads((ROOT / "docs" / "report_schema.json").read_text(encoding="utf-8"))
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from phantom_report import HARD, WARNING, phantom_findings, phantom_study
 
-from scripts.clinical.cine import Body
 from scripts.clinical.report import NOTICE, Findings, report_content
 from scripts.clinical.report_page import html, three_digits
 from scripts.clinical.wall_thickness import WallThickness
+from scripts.data.cine import Body
 
 VOID = {"meta", "input", "br", "img", "link", "hr"}
 LOADING = {"src", "href", "xlink:href", "srcset", "action", "data", "poster", "background"}

@@ -3,6 +3,7 @@
     python -m scripts.data.prepare acdc --dataset_dir ACDC --labeled_fraction 0.1 --output_dir OUT
     python -m scripts.data.prepare voc --dataset_dir VOCdevkit --split official --output_dir OUT
     python -m scripts.data.prepare folder --dataset_dir MINE --data_list FILE --output_dir OUT
+    python -m scripts.data.prepare --from_dicom STUDIES --output_dir OUT        (see from_dicom.py)
 
 Writes ``data_list.json`` (for ``--split`` of a training), ``report.md``, ``report.json`` and ``samples.png``. Ends with 0,
 with 1 if an error was found (then only the reports are written), with 2 if no list could be made.
@@ -91,7 +92,9 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--samples", type=int, default=8, metavar="N", help="pictures on the sheet (default 8)")
     common.add_argument("--no_pictures", action="store_true", help=f"write no {SHEET}")
     common.add_argument("--workers", type=int, metavar="N", help="threads that read (default: one a processor)")
-    whole = argparse.ArgumentParser(prog="python -m scripts.data.prepare", description="Make and check a data list.")
+    whole = argparse.ArgumentParser(
+        prog="python -m scripts.data.prepare", description="Make and check a data list; or --from_dicom."
+    )
     sets = whole.add_subparsers(dest="data_set", required=True, metavar="{" + ",".join(DATA_SETS) + "}")
     for name, data_set in DATA_SETS.items():
         one = sets.add_parser(name, parents=[common], help=data_set.help, description=data_set.help)
@@ -154,7 +157,12 @@ def run(options: argparse.Namespace) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of :func:`run`; ``arguments`` without the program's name."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        if any(argument.startswith("--from_dicom") for argument in arguments):
+            from scripts.data.prepare import from_dicom  # with its decoders, which the others need not
+
+            arguments = from_dicom.prepare(from_dicom.parser().parse_args(arguments))
         return run(parser().parse_args(arguments))
     except Exception as error:
         known = input_error_in(error)

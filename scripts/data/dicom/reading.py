@@ -15,8 +15,8 @@ from pydicom import Dataset, dcmread
 from pydicom.pixels import get_decoder, iter_pixels
 from pydicom.tag import Tag
 
-from scripts.clinical.cine import Body, CineStudy, SourceInstance
-from scripts.clinical.dicom_files import (
+from scripts.data.cine import Body, CineStudy, SourceInstance
+from scripts.data.dicom.files import (
     IDENTIFYING,
     WORKERS,
     StudyFiles,
@@ -25,10 +25,10 @@ from scripts.clinical.dicom_files import (
     read_headers,
     text,
 )
-from scripts.clinical.dicom_frames import Frame, frames_of, number
-from scripts.clinical.dicom_grid import PhaseGrid, phase_grid
-from scripts.clinical.dicom_repairs import repairs_of
-from scripts.clinical.dicom_series import View, find_short_axis
+from scripts.data.dicom.frames import Frame, frames_of, number
+from scripts.data.dicom.grid import PhaseGrid, phase_grid
+from scripts.data.dicom.repairs import repairs_of
+from scripts.data.dicom.series import View, find_short_axis
 from scripts.errors import InputError, root_cause
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def read_dicom(path: Path, series_number: int | None = None) -> CineStudy:
 
     Args:
         path: a folder with all its series, classic or enhanced MR, or one enhanced file.
-        series_number: see ``scripts.clinical.dicom_series.find_short_axis``.
+        series_number: see ``scripts.data.dicom.series.find_short_axis``.
 
     Raises:
         InputError: no DICOM, several patients, not exactly one short-axis cine, an incomplete or irregular one, a file

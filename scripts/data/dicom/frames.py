@@ -15,7 +15,7 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
-from scripts.clinical.dicom_files import MR_IMAGES, MULTI_FRAME_MR
+from scripts.data.dicom.files import MR_IMAGES, MULTI_FRAME_MR
 
 PHASE_MAPS = {"P", "PHASE", "PHASE MAP", "VELOCITY", "VELOCITY MAP", "REAL", "IMAGINARY", "R", "I"}
 DERIVED = "derived"
@@ -56,7 +56,7 @@ def frames_of(path: Path, header: Dataset) -> list[Frame]:
     """All frames of a file.
 
     Args:
-        path, header: of ``scripts.clinical.dicom_files``.
+        path, header: of ``scripts.data.dicom.files``.
 
     Raises:
         ValueError: the functional groups do not fit the number of frames, as in a file cut short.

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.clinical.dicom_files import StudyFiles
-from scripts.clinical.dicom_frames import Frame
-from scripts.clinical.dicom_series import POSITION_TOLERANCE_MM, View, common_orientation
+from scripts.data.dicom.files import StudyFiles
+from scripts.data.dicom.frames import Frame
+from scripts.data.dicom.series import POSITION_TOLERANCE_MM, View, common_orientation
 from scripts.errors import InputError
 
 GAP_TOLERANCE = 0.01

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from cineframes import COLUMN, NORMAL, ORIGIN, ROW, frame, stack
 
-from scripts.clinical.dicom_files import StudyFiles
-from scripts.clinical.dicom_frames import Frame
-from scripts.clinical.dicom_grid import PhaseGrid, phase_grid
-from scripts.clinical.dicom_series import find_short_axis
+from scripts.data.dicom.files import StudyFiles
+from scripts.data.dicom.frames import Frame
+from scripts.data.dicom.grid import PhaseGrid, phase_grid
+from scripts.data.dicom.series import find_short_axis
 from scripts.errors import InputError
 
 

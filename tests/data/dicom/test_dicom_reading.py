@@ -7,8 +7,8 @@ import SimpleITK
 from cinestudies import SHORT_AXIS, assert_is_phantom, change, short_axis_files
 from pydicom.uid import generate_uid
 
-from scripts.clinical.cine import CineStudy
 from scripts.clinical.study import read_study
+from scripts.data.cine import CineStudy
 from scripts.data.dicom_phantom import (
     PLANTED,
     TRANSFER_SYNTAXES,

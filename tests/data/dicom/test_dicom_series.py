@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from cineframes import COLUMN, NORMAL, ROW, frame, stack, turned
 
-from scripts.clinical.dicom_frames import DERIVED
-from scripts.clinical.dicom_series import common_orientation, find_short_axis
+from scripts.data.dicom.frames import DERIVED
+from scripts.data.dicom.series import common_orientation, find_short_axis
 from scripts.errors import InputError
 
 OTHERS = {

@@ -9,10 +9,10 @@ from datetime import datetime
 import numpy as np
 from pydicom.uid import UID
 
-from scripts.clinical.dicom_files import StudyFiles, text
-from scripts.clinical.dicom_frames import Frame
-from scripts.clinical.dicom_grid import PhaseGrid
-from scripts.clinical.dicom_series import common_orientation
+from scripts.data.dicom.files import StudyFiles, text
+from scripts.data.dicom.frames import Frame
+from scripts.data.dicom.grid import PhaseGrid
+from scripts.data.dicom.series import common_orientation
 
 
 def repairs_of(grid: PhaseGrid, files: StudyFiles) -> tuple[str, ...]:

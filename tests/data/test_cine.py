@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scripts.clinical.cine import Body, CineStudy, plane_spacing
+from scripts.data.cine import Body, CineStudy, plane_spacing
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.clinical.cine import MIN_PHASES, MIN_SLICES
-from scripts.clinical.dicom_frames import DERIVED, Frame, Vector
+from scripts.data.cine import MIN_PHASES, MIN_SLICES
+from scripts.data.dicom.frames import DERIVED, Frame, Vector
 from scripts.errors import InputError
 
 ORIENTATION_TOLERANCE = 1e-4
