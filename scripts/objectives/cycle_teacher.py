@@ -53,6 +53,7 @@ class CycleTeacherWeights(Weights):
     image_adversarial: float = 0.05
 
 
+MASK_INPUTS = ("soft", "straight-through", "detached")
 UNSUPERVISED = {"consistency", "image_cycle", "mask_cycle", "mask_adversarial", "image_adversarial"}
 """Terms that begin after the warm-up and are ramped up."""
 TERM_NEEDS = {
@@ -106,7 +107,8 @@ class CycleTeacherObjective:
         mask_discriminator, image_discriminator: D_S and D_I, to scores (B, 1, H, W).
         num_classes: K, class 0 being the background.
         weights: ``CycleTeacherWeights`` or a mapping of its names.
-        mask_input: how S(x') enters G: "straight-through" one-hot, or "soft" probabilities, in which texture can be hidden.
+        mask_input: how S(x') enters G: "straight-through" one-hot, "soft" probabilities, in which texture can be hidden, or
+            "detached" one-hot: then the image cycle trains G alone.
         confidence: of the teacher, in [0, 1], below which a pixel teaches nothing.
         margin: pixels around a heart that belong to E.
         warm_up, ramp: shares of the training, before the unsupervised terms begin and until they have their full weight.
@@ -125,14 +127,14 @@ class CycleTeacherObjective:
         image_discriminator: nn.Module,
         num_classes: int,
         weights: CycleTeacherWeights | Mapping[str, float] | None = None,
-        mask_input: str = "straight-through",
+        mask_input: str = "detached",
         confidence: float = 0.9,
         margin: int = 4,
         warm_up: float = 0.1,
         ramp: float = 0.2,
     ) -> None:
-        if mask_input not in ("soft", "straight-through"):
-            raise InputError(f'mask_input must be "soft" or "straight-through", got {mask_input!r}.')
+        if mask_input not in MASK_INPUTS:
+            raise InputError(f"mask_input must be one of {', '.join(MASK_INPUTS)}, got {mask_input!r}.")
         for name, value in (("confidence", confidence), ("warm_up", warm_up), ("ramp", ramp)):
             if not 0 <= value <= 1:
                 raise InputError(f"{name} must lie in [0, 1], got {value!r}.")
@@ -242,7 +244,9 @@ class CycleTeacherObjective:
     def as_mask(self, logits: Tensor) -> Tensor:
         """Logits (B, K, H, W) as the mask that G sees, by ``mask_input``."""
         probabilities = logits.softmax(1)
-        return probabilities if self.mask_input == "soft" else straight_through_one_hot(probabilities)
+        if self.mask_input == "soft":
+            return probabilities
+        return straight_through_one_hot(probabilities.detach() if self.mask_input == "detached" else probabilities)
 
     @torch.no_grad()
     def _teach(self, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -91,11 +91,18 @@ def reached(made: CycleTeacherObjective, loss: Tensor) -> set[str]:
 
 @pytest.mark.parametrize("term", TERMS)
 def test_a_term_reaches_its_networks_alone(term: str, batch: dict[str, Tensor]) -> None:
-    made = objective(only(term))
+    made = objective(only(term), mask_input="straight-through")
     with frozen(made.discriminators):
         terms = made.generator_terms(batch, made.translate(batch))
         assert set(terms) == {term}
         assert reached(made, terms[term]) == REACHED[term]
+
+
+def test_a_detached_mask_leaves_the_image_cycle_to_the_image_generator(batch: dict[str, Tensor]) -> None:
+    made = objective(only("image_cycle"))
+    terms = made.generator_terms(batch, made.translate(batch))
+    assert reached(made, terms["image_cycle"]) == {"image_generator"}
+    assert set(made.as_mask(torch.randn(1, CLASSES, 4, 4)).unique().tolist()) == {0.0, 1.0}
 
 
 def test_the_discriminators_learn_from_detached_fakes_and_reach_nobody_else(batch: dict[str, Tensor]) -> None:
