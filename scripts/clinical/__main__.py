@@ -31,6 +31,11 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--es_phase", type=int, help="end-systole, counted from 1; default: smallest LV volume")
     known.add_argument("--flips", action="store_true", help="average over mirror images; four times the time")
     known.add_argument("--pdf", action="store_true", help="print the report with a browser (Chromium)")
+    known.add_argument(
+        "--dicom",
+        action=argparse.BooleanOptionalAction,
+        help="masks and numbers as DICOM SEG and SR, too; default: where the study is DICOM",
+    )
     known.add_argument("--include_phi", action="store_true", help="say in the report who the patient is")
     known.add_argument("--overwrite", action="store_true", help="replace a former report")
     known.add_argument("--precision", default="auto")

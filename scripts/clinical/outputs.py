@@ -23,6 +23,7 @@ import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from scripts.clinical.dicom_results import FOLDER, write_dicom_results
+from scripts.clinical.dicom_sources import Sources
 from scripts.clinical.function import CardiacFunction
 from scripts.clinical.page_print import print_page
 from scripts.clinical.quality import Flag
@@ -44,7 +47,7 @@ REPORT, PAGE, PRINT = "report.json", "report.html", "report.pdf"
 SEGMENTATION, ED, ES = "segmentation.nii.gz", "ed.nii.gz", "es.nii.gz"
 MEASUREMENTS, VOLUMES = "measurements.csv", "volumes.csv"
 FILES = (SEGMENTATION, ED, ES, REPORT, MEASUREMENTS, VOLUMES, PAGE, PRINT)
-"""All that a report may consist of: a folder with anything else is not replaced."""
+"""All that a report may consist of, with ``FOLDER`` of DICOM results: a folder with anything else is not replaced."""
 
 
 def write_outputs(
@@ -60,6 +63,7 @@ def write_outputs(
     structures: Structures = ACDC_STRUCTURES,
     include_phi: bool = False,
     pdf: bool = False,
+    dicom: bool = False,
     overwrite: bool = False,
 ) -> Path:
     """Write the report of a study.
@@ -75,22 +79,29 @@ def write_outputs(
         structures: the label values.
         include_phi: say on the page and in report.json who the patient is; never anywhere else.
         pdf: print the page with a browser.
+        dicom: masks and numbers as DICOM objects, too; they carry the patient's identity, as the study does.
         overwrite: replace a former report.
 
     Returns:
         ``output_dir``.
 
     Raises:
-        InputError: see :func:`check_output_dir`; no browser for a PDF; a full disk. Nothing is left behind, and a former
+        InputError: see :func:`check_output_dir`; no browser for a PDF; DICOM asked for of another source; a full disk. Nothing is left behind, and a former
             report stays.
     """
     output_dir = Path(output_dir)
     check_output_dir(output_dir, overwrite)
+    sources = None
+    if dicom:
+        sources = Sources.of(study)
+        study = replace(study, repairs=(*study.repairs, *sources.repairs))
     findings = Findings(study, labels, about, analysis, flags, wall, confidence, structures, include_phi)
     target = output_dir.resolve()
     partial = target.with_name(f".report.{uuid.uuid4().hex}.partial")
     try:
         partial.mkdir(parents=True)
+        if sources is not None:
+            write_dicom_results(partial / FOLDER, findings, sources)
         _write_files(partial, findings, pdf)
         _move_into_place(partial, target)
     except OSError as error:
@@ -122,7 +133,7 @@ def check_output_dir(output_dir: str | Path, overwrite: bool = False) -> None:
 
 
 def _is_report(folder: Path) -> bool:
-    if not folder.is_dir() or not {path.name for path in folder.iterdir()} <= set(FILES):
+    if not folder.is_dir() or not {path.name for path in folder.iterdir()} <= {*FILES, FOLDER}:
         return False
     try:
         content = json.loads((folder / REPORT).read_text(encoding="utf-8"))
@@ -151,15 +162,22 @@ def _write_files(folder: Path, findings: Findings, pdf: bool) -> None:
     if content["numbers_given"]:
         _write_csv(folder / MEASUREMENTS, _measurement_rows(content))
         _write_csv(folder / VOLUMES, content["volumes"])
-    content["files"] = {name: _sha256(folder / name) for name in FILES if (folder / name).is_file()}
+    written = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: _order(folder, path))
+    content["files"] = {path.relative_to(folder).as_posix(): _sha256(path) for path in written}
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     _write_text(folder / REPORT, text + "\n")
     _write_text(folder / PAGE, html(content, findings))
     if pdf:
         print_page(folder / PAGE, folder / PRINT)
-    for path in folder.iterdir():
+    for path in (path for path in folder.rglob("*") if path.is_file()):
         with path.open("r+b") as file:
             os.fsync(file.fileno())
+
+
+def _order(folder: Path, path: Path) -> tuple[int, str]:
+    """As ``FILES`` names them, those of a folder by name."""
+    name = path.relative_to(folder)
+    return (*FILES, FOLDER).index(name.parts[0]), name.as_posix()
 
 
 def _write_masks(folder: Path, study: CineStudy, labels: NDArray[np.uint8], phases: Mapping[str, Any] | None) -> None:

@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 from monai.data import Dataset
 from rich.progress import Progress
 
+from scripts.clinical.dicom_sources import Sources
 from scripts.clinical.function import measure
 from scripts.clinical.outputs import check_output_dir, write_outputs
 from scripts.clinical.page_print import find_browser
@@ -52,14 +53,15 @@ class CardiacReport:
         structures: the label values.
         ed_phase, es_phase: counted from 1; None takes what the study names, else the largest and smallest LV volume.
         include_phi: say in the report who the patient is. pdf: print it, too.
+        dicom: masks and numbers as DICOM objects, too; None: where the study is DICOM.
         device: for the record.
 
     Attributes:
         failed: whether a hard check failed, once the report is written.
 
     Raises:
-        InputError: before anything is computed: an output folder that cannot be used, no browser for a PDF, a phase that
-            the study has not.
+        InputError: before anything is computed: an output folder that cannot be used, no browser for a PDF, DICOM asked for
+            of a study that is not DICOM, a phase that the study has not.
     """
 
     def __init__(
@@ -73,19 +75,27 @@ class CardiacReport:
         es_phase: int | None = None,
         include_phi: bool = False,
         pdf: bool = False,
+        dicom: bool | None = None,
         overwrite: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
         check_output_dir(output_dir, overwrite)
         if pdf:
             find_browser()
+        if dicom:
+            Sources.of(study)
         self.chosen = {"ed": _from_zero(ed_phase, "ed_phase", study), "es": _from_zero(es_phase, "es_phase", study)}
         self.study = study
         self.card = card
         self.model = Path(model)
         self.output_dir = Path(output_dir)
         self.structures = structures
-        self.options: dict[str, bool] = {"include_phi": include_phi, "pdf": pdf, "overwrite": overwrite}
+        self.options: dict[str, bool] = {
+            "include_phi": include_phi,
+            "pdf": pdf,
+            "dicom": study.source == "DICOM" if dicom is None else dicom,
+            "overwrite": overwrite,
+        }
         self.device = torch.device(device)
         self.failed = False
         self._began = time.perf_counter()
