@@ -3,7 +3,8 @@
     python -m scripts.clinical STUDY --model models/model.pt --output_dir OUT
 
 STUDY is a folder of DICOM files, a 4-D NIfTI file or an ACDC patient's folder. The exit code is 0; 2 if a hard check
-failed, so that the report has no numbers; 1 if there is no report, with the reason in one paragraph.
+failed, so that the report has no numbers; 1 if there is no report, with the reason in one paragraph. ``--self_test`` tries
+the installation on a phantom.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from monai.bundle import ConfigWorkflow
 from scripts.errors import input_error_in
 
 ROOT = Path(__file__).resolve().parents[2]
+MODEL = ROOT / "models" / "model.pt"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m scripts.clinical", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     known.add_argument("study", metavar="STUDY")
-    known.add_argument("--model", default=str(ROOT / "models" / "model.pt"), help="with its model.json beside it")
+    known.add_argument("--model", default=str(MODEL), help="with its model.json beside it")
     known.add_argument("--output_dir", required=True, help="the folder to make")
     known.add_argument("--series", type=int, help="number of the DICOM series, where several could be meant")
     known.add_argument("--ed_phase", type=int, help="end-diastole, counted from 1; default: largest LV volume")
@@ -44,7 +46,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the workflow; the exit code."""
+    """Run the workflow, or the self test; the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if "--self_test" in arguments:
+        from scripts.clinical.self_test import main as test  # with its phantom, which a report needs not
+
+        return test(arguments, MODEL, main)
     settings = {name: value for name, value in vars(parser().parse_args(arguments)).items() if value is not None}
     # Absolute, so that no path looks like a reference or an expression of a config.
     settings |= {name: os.path.abspath(settings[name]) for name in ("study", "model", "output_dir")}
