@@ -20,10 +20,15 @@ class StackInferer(Inferer):
     Args:
         batch_size: slices in one pass; it bounds the memory, whatever the number of slices and phases.
         precision: see ``scripts.training.precision.Precision``.
+
+    Raises:
+        InputError: a batch size below 1.
     """
 
     def __init__(self, batch_size: int = 16, precision: str = "auto") -> None:
         super().__init__()
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"batch_size must be a whole number of at least 1, got {batch_size!r}.")
         self.batch_size = batch_size
         self.precision = precision
 

@@ -19,6 +19,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, generate_ui
 from pydicom.valuerep import format_number_as_ds
 
 from scripts.data.cine import CineStudy, SourceInstance
+from scripts.data.dicom.files import quiet_pydicom
 from scripts.errors import InputError
 
 KEPT = (
@@ -62,6 +63,7 @@ class Sources:
     repairs: tuple[str, ...]
 
     @classmethod
+    @quiet_pydicom()
     def of(cls, study: CineStudy) -> Sources:
         """Read what identifies patient and study from the first image.
 

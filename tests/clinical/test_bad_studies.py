@@ -3,9 +3,11 @@
 import logging
 import re
 
+import pydicom
 import pytest
 from cinestudies import assert_is_phantom, change, short_axis_files
 
+from scripts.clinical.dicom_sources import Sources
 from scripts.clinical.study import read_study
 from scripts.data.dicom_phantom import FAULTS, PLANTED, SURVIVABLE, write_dicom_phantom
 from scripts.errors import InputError
@@ -99,12 +101,26 @@ def test_names_in_paths_are_blotted_out(dicom_study):
     assert not any(word.lower() in str(error.value).lower() for word in PLANTED)
 
 
+@pytest.mark.parametrize(("name", "folder"), [("Wu^Li", "LI_wu 1"), ("王^伟", "王伟 1")])
+def test_short_names_are_blotted_out_and_words_that_hold_them_are_not(dicom_study, name, folder):
+    change(dicom_study, lambda dataset: dataset.update({"SpecificCharacterSet": "ISO_IR 192", "PatientName": name}))
+    (dicom_study / folder).mkdir()
+    _, dataset = next(short_axis_files(dicom_study))
+    for other in dicom_study.rglob("*"):
+        if other.is_file() and pydicom.dcmread(other).PatientName != name:
+            other.unlink()
+    dataset.save_as(dicom_study / folder / "slice")
+    with pytest.raises(InputError, match="same instance") as error:
+        read_study(dicom_study)
+    assert re.search(r"\*\*\*_?\*\*\* 1/slice", str(error.value))
+
+
 def test_broken_values_reach_no_warning(dicom_study, caplog, recwarn):
     broken = {"PatientSex": "Plantedgiven", "StudyDate": "PLANTEDACC"}
     change(dicom_study, lambda dataset: dataset.update(broken))
     recwarn.clear()
     with caplog.at_level(logging.DEBUG):
-        read_study(dicom_study)
+        Sources.of(read_study(dicom_study))
     messages = caplog.text + "".join(str(warning.message) for warning in recwarn)
     assert not any(word in messages for word in PLANTED)
 

@@ -145,6 +145,7 @@ def test_the_bundle_command_does_the_same(dicom_phantom: Path, finished_run: Pat
         (["--ed_phase", "9"], "--ed_phase must be a whole number in 1 to 8"),
         (["--es_phase", "0"], "--es_phase must be a whole number in 1 to 8"),
         (["--series", "77"], "77"),
+        (["--batch_size", "0"], "batch_size must be a whole number of at least 1, got 0"),
         (["--model", "$nothing/model.pt"], "is not a model card"),
     ],
 )

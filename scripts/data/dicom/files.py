@@ -55,7 +55,10 @@ class StudyFiles:
         """``path`` below the study folder, with all that identifies a patient blotted out."""
         name = path.relative_to(self.root).as_posix() if path != self.root else path.name
         for word in sorted(_identifying_words(self.headers.values()), key=len, reverse=True):
-            name = re.sub(re.escape(word), "***", name, flags=re.IGNORECASE)
+            # A short one, such as Li, only by itself.
+            alone = len(word) < 3 and word.isascii()
+            pattern = rf"(?<![a-z]){re.escape(word)}(?![a-z])" if alone else re.escape(word)
+            name = re.sub(pattern, "***", name, flags=re.IGNORECASE)
         return name
 
     def names(self, paths: Iterable[Path], most: int = 4) -> str:
@@ -160,9 +163,9 @@ def _ends_early(header: Dataset) -> bool:
 
 
 def _identifying_words(headers: Iterable[Dataset]) -> set[str]:
-    """Words of at least three letters of all names and numbers that identify a patient."""
+    """Words of all names and numbers that identify a patient: of three characters at least, or of letters alone."""
     values = {text(header, keyword) for header in headers for keyword in IDENTIFYING}
-    return {word for value in values for word in re.split(r"[\^=\s,]+", value) if len(word) > 2}
+    return {word for value in values for word in re.split(r"[\^=\s,]+", value) if len(word) > 2 or word.isalpha()}
 
 
 def _raise(error: OSError) -> None:

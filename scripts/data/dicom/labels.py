@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -22,13 +21,14 @@ from scripts.errors import InputError, root_cause
 
 CODES = {"53085002": 1, "49848007": 2, "87878005": 3}
 """SNOMED CT: right ventricle, myocardium of left ventricle, left ventricle; to the label values of ACDC."""
+LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
 PHASE = re.compile(r"phase_?(\d+)", re.IGNORECASE)
 
 
 def read_labels(folder: Path, study: CineStudy) -> dict[int, NDArray[np.uint8]]:
     """Find the labels below ``folder`` that belong to ``study``.
 
-    - DICOM SEG whose segments have the SNOMED codes of ``CODES`` and whose frames name the images that they are of;
+    - DICOM SEG, binary, whose segments have the SNOMED codes of ``CODES`` and whose frames name the images that they are of;
     - NIfTI on the cine's grid (axes in any order): 4-D with the cine's phases, of which those without any label are
       unlabelled; or 3-D with ``phaseNN`` (counted from 1) in its name.
 
@@ -60,7 +60,9 @@ def _of_nifti(path: Path, study: CineStudy) -> dict[int, NDArray[np.uint8]]:
         affine = np.asarray(volume.affine, dtype=np.float64)  # type: ignore[attr-defined]
     except Exception as error:  # nibabel raises many kinds for a broken file
         raise InputError(f"a NIfTI label map cannot be read ({type(error).__name__}): write it again.") from None
-    array = _on_grid(array, affine, study)
+    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
+        raise InputError("a NIfTI label map has no usable affine: write it again, on the cine's grid.")
+    array = _on_grid(array, affine, study) if array.ndim in (3, 4) else array
     phases, named = len(study.images), PHASE.search(path.name)
     if array.ndim == 4 and array.shape[3] == phases:
         parts = {phase: array[..., phase] for phase in range(phases)}
@@ -103,15 +105,20 @@ def _checked(label: NDArray) -> NDArray[np.uint8]:
 
 
 def _segmentation(path: Path) -> Segmentation | None:
-    """The segmentation object in a file, None if it is something else."""
+    """The segmentation object in a file, with its pixels decoded; None if it is something else."""
     try:
-        if dcmread(path, specific_tags=["SOPClassUID"]).get("SOPClassUID") != SegmentationStorage:
-            return None
-        return segread(path)
+        kind = dcmread(path, specific_tags=["SOPClassUID"]).get("SOPClassUID")
+        segmentation = segread(path) if kind == SegmentationStorage else None
+        stored = "LABELMAP" if segmentation is None else str(segmentation.SegmentationType)
+        if segmentation is not None:
+            segmentation.pixel_array  # noqa: B018  (decoded here, and kept by pydicom)
     except InvalidDicomError:
         return None
     except Exception as error:
         raise InputError(f"a DICOM file of the study cannot be read as a segmentation: {root_cause(error)}.") from None
+    if kind in (SegmentationStorage, LABEL_MAP_STORAGE) and stored != "BINARY":
+        raise InputError(f"a DICOM segmentation is of the type {stored}; expected BINARY: export it as that.")
+    return segmentation
 
 
 def _of_segmentation(segmentation: Segmentation, study: CineStudy) -> dict[int, NDArray[np.uint8]]:
@@ -151,15 +158,17 @@ def _values(segmentation: Segmentation) -> dict[int, int]:
     return values
 
 
-def _frames(segmentation: Segmentation) -> Iterator[tuple[tuple[str, int], int, NDArray]]:
+def _frames(segmentation: Segmentation) -> list[tuple[tuple[str, int], int, NDArray]]:
     """Source image (UID, frame number) and segment number of each frame, and its pixels (rows, columns)."""
     stored = segmentation.pixel_array
     stored = stored[None] if stored.ndim == 2 else stored
-    for groups, pixels in zip(segmentation.PerFrameFunctionalGroupsSequence, stored, strict=True):
-        segment = int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
-        try:
+    found = []
+    try:
+        for groups, pixels in zip(segmentation.PerFrameFunctionalGroupsSequence, stored, strict=True):
             source = groups.DerivationImageSequence[0].SourceImageSequence[0]
-        except (AttributeError, IndexError):
-            raise InputError("a DICOM segmentation does not name the images that its frames are of.") from None
-        number = source.get("ReferencedFrameNumber", 1)
-        yield (source.ReferencedSOPInstanceUID, int(np.atleast_1d(number)[0])), segment, pixels
+            number = int(np.atleast_1d(source.get("ReferencedFrameNumber", 1))[0])
+            segment = int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+            found.append(((source.ReferencedSOPInstanceUID, number), segment, pixels))
+    except (AttributeError, IndexError, ValueError):
+        raise InputError("a DICOM segmentation does not name the images that its frames are of.") from None
+    return found

@@ -4,7 +4,8 @@
 
 Each folder in DIR is a study, found and read as the clinical workflow reads it. OUT gets ACDC's layout: patients by number, the
 whole cine, labelled phases as frames with their labels, and a data list. Nothing that identifies a patient is written or
-printed: neither names of folders nor attributes of headers; ``--key FILE`` writes which folder became which patient.
+printed: neither names of studies' folders nor attributes of headers (a file that cannot be read is named below its study's folder,
+with the headers' names blotted out); ``--key FILE`` writes which folder became which patient.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import csv
 import logging
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,8 +115,8 @@ def write_study(folder: Path, target: Path) -> int:
     Raises:
         InputError: see ``scripts.data.dicom.reading.read_dicom`` and ``scripts.data.dicom.labels.read_labels``.
     """
-    logging.getLogger("scripts.data.dicom").setLevel(logging.ERROR)  # repairs of hundreds of studies
-    study = read_dicom(folder)
+    with _quietly():
+        study = read_dicom(folder)
     labels = read_labels(folder, study)
     target.mkdir(parents=True)
     _save(target / f"{target.name}_4d.nii.gz", np.moveaxis(study.images, 0, -1), study)
@@ -129,6 +131,18 @@ def write_study(folder: Path, target: Path) -> int:
     lines = "".join(f"{name}: {value}\n" for name, value in info.items())
     (target / "Info.cfg").write_text(lines, encoding="utf-8")
     return len(labels)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the log of what was repaired, which would be that of hundreds of studies."""
+    log = logging.getLogger("scripts.data.dicom")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _save(path: Path, array: NDArray, study: CineStudy) -> None:

@@ -1,6 +1,7 @@
 """Studies in DICOM, with labels as NIfTI or SEG, become a de-identified data set that trains."""
 
 import json
+import logging
 import re
 import shutil
 from collections.abc import Callable
@@ -41,7 +42,9 @@ def write_label(path: Path, labels: NDArray, affine: NDArray[np.float64]) -> Non
     nib.save(nib.Nifti1Image(np.moveaxis(labels, 0, -1), affine), path)
 
 
-def write_segmentation(study: Path, phase: int, label: NDArray[np.uint8], codes: dict[str, int] = CODES) -> None:
+def write_segmentation(
+    study: Path, phase: int, label: NDArray[np.uint8], codes: dict[str, int] = CODES, kind: str = "BINARY"
+) -> None:
     """A DICOM SEG of one phase, beside its sources, as another program would make it."""
     cine = read_dicom(study)
     assert cine.instances is not None
@@ -60,10 +63,13 @@ def write_segmentation(study: Path, phase: int, label: NDArray[np.uint8], codes:
     numbers = np.zeros_like(label)
     for number, value in enumerate(codes.values(), 1):
         numbers[label == value] = number
+    pixels = np.ascontiguousarray(numbers.transpose(2, 1, 0))  # slices, rows, columns
+    if kind == "FRACTIONAL":
+        pixels = np.stack([0.3 * (pixels == number) for number in range(1, len(codes) + 1)], -1)
     made = hd.seg.Segmentation(
         [by_uid[uid] for uid in wanted],
-        np.ascontiguousarray(numbers.transpose(2, 1, 0)),  # slices, rows, columns
-        hd.seg.SegmentationTypeValues.BINARY,
+        pixels,
+        hd.seg.SegmentationTypeValues[kind],
         segments,
         hd.UID(),
         50,
@@ -131,6 +137,7 @@ def test_info_names_the_labelled_phases_by_volume(converted: Path) -> None:
 
 def test_nothing_identifies_a_patient(converted: Path, studies: Path, tmp_path: Path, capsys: Any) -> None:
     assert main(["--from_dicom", str(studies), "--output_dir", str(tmp_path / "again"), "--no_pictures"]) == 0
+    assert logging.getLogger("scripts.data.dicom").level == logging.NOTSET, "later readers tell their repairs again"
     printed = capsys.readouterr()
     assert "study 4 (by the order of folder names) was left out: " in printed.out
     written = [printed.out + printed.err]
@@ -215,6 +222,37 @@ def no_nifti(study: Path) -> None:
     (study / "l.nii.gz").write_bytes(b"no NIfTI")
 
 
+def no_volume(study: Path) -> None:
+    nib.save(nib.Nifti1Image(np.zeros((8, 8), np.uint8), np.eye(4)), study / "l.nii.gz")
+
+
+def no_place(study: Path) -> None:
+    volume = nib.Nifti1Image(truth(3)[0][0], None)
+    volume.header.set_sform(np.diag([0.0, 0.0, 0.0, 1.0]), code=1)
+    nib.save(volume, study / "l_phase01.nii.gz")
+
+
+def cut_short(study: Path) -> None:
+    write_segmentation(study, 0, truth(3)[0][0])
+    whole = (study / "a segmentation.dcm").read_bytes()
+    (study / "a segmentation.dcm").write_bytes(whole[:-300])
+
+
+def fractional(study: Path) -> None:
+    write_segmentation(study, 0, truth(3)[0][0], kind="FRACTIONAL")
+
+
+def label_map(study: Path) -> None:
+    write_segmentation(study, 0, truth(3)[0][0], kind="LABELMAP")
+
+
+def nameless(study: Path) -> None:
+    write_segmentation(study, 0, truth(3)[0][0])
+    segmentation = dcmread(study / "a segmentation.dcm")
+    del segmentation.PerFrameFunctionalGroupsSequence[2].DerivationImageSequence
+    segmentation.save_as(study / "a segmentation.dcm")
+
+
 def other_code(study: Path) -> None:
     write_segmentation(study, 0, truth(3)[0][0], {"80891009": 3})
 
@@ -237,6 +275,12 @@ def of_another_study(study: Path) -> None:
         (absent_phase, "or 3-D with phaseNN"),
         (twice, "phase 1 has two labels"),
         (no_nifti, "NIfTI label map cannot be read"),
+        (no_volume, "label map is 2-D of shape"),
+        (no_place, "has no usable affine"),
+        (cut_short, "cannot be read as a segmentation"),
+        (fractional, "is of the type FRACTIONAL; expected BINARY"),
+        (label_map, "is of the type LABELMAP; expected BINARY"),
+        (nameless, "does not name the images"),
         (other_code, "segment of the type 80891009; expected the SNOMED codes"),
         (of_another_study, "names an image that is not in the short-axis cine"),
     ],
