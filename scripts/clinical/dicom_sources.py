@@ -11,23 +11,27 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, generate_uid
-from pydicom.valuerep import format_number_as_ds
+from pydicom.valuerep import PersonName, format_number_as_ds
 
 from scripts.data.cine import CineStudy, SourceInstance
 from scripts.data.dicom.files import quiet_pydicom
 from scripts.errors import InputError
 
 KEPT = (
-    "SpecificCharacterSet",
     "PatientName",
     "PatientID",
+    "IssuerOfPatientID",
     "PatientBirthDate",
     "PatientSex",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
     "StudyInstanceUID",
     "StudyDate",
     "StudyTime",
@@ -39,7 +43,7 @@ KEPT = (
     "FrameOfReferenceUID",
     "PositionReferenceIndicator",
 )
-"""Of the patient, the study and the frame of reference, copied as they are."""
+"""Of the patient, the study and the frame of reference, copied as they are, in UTF-8."""
 REQUIRED_EMPTY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime")
 LPS_OF_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -75,16 +79,13 @@ class Sources:
                 "DICOM results name the DICOM images that they are of, and this study is not DICOM: leave --dicom out, or give the "
                 "folder of DICOM files."
             )
-        header = dcmread(study.instances[0][0].path, stop_before_pixels=True)
-        first = Dataset()
-        for keyword in KEPT:
-            if keyword in header:
-                setattr(first, keyword, header[keyword].value)
-        frames = {
-            dcmread(path, specific_tags=["FrameOfReferenceUID"]).get("FrameOfReferenceUID", "")
-            for path in {instance.path for phase in study.instances for instance in phase}
-        }
-        repairs = _repair(first, len(frames))
+        with quiet_pydicom():
+            first = _identity(study.instances[0][0].path)
+            frames = {
+                dcmread(path, specific_tags=["FrameOfReferenceUID"]).get("FrameOfReferenceUID", "")
+                for path in {instance.path for phase in study.instances for instance in phase}
+            }
+            repairs = _repair(first, len(frames))
         return cls(study, first, repairs)
 
     def phase(self, phase: int) -> list[Dataset]:
@@ -111,6 +112,19 @@ class Sources:
         made.SpacingBetweenSlices = _numbers([dz])[0]
         made.Rows, made.Columns, made.InstanceNumber = rows, columns, number + 1
         return made
+
+
+def _identity(path: Path) -> Dataset:
+    """What ``KEPT`` names of the header at ``path``, in UTF-8: highdicom refuses the two-part character sets of Japan and Korea."""
+    header = dcmread(path, stop_before_pixels=True)
+    header.decode()
+    kept = Dataset()
+    kept.SpecificCharacterSet = "ISO_IR 192"
+    for keyword in KEPT:
+        if keyword in header:
+            value = header[keyword].value
+            setattr(kept, keyword, str(value) if isinstance(value, PersonName) else value)
+    return kept
 
 
 def _repair(first: Dataset, frames_of_reference: int) -> tuple[str, ...]:
