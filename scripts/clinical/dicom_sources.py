@@ -8,7 +8,7 @@ patient and study as they are and of the geometry that was found for the stack. 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -44,7 +44,17 @@ KEPT = (
     "PositionReferenceIndicator",
 )
 """Of the patient, the study and the frame of reference, copied as they are, in UTF-8."""
-REQUIRED_EMPTY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime")
+REQUIRED_EMPTY = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
 LPS_OF_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -58,13 +68,16 @@ class Sources:
     """The images that a study's stack was read from.
 
     Attributes:
-        slices: headers of single images, a phase's in the order of the stack; one geometry for all phases.
+        study: what was read.
+        first: patient, study and frame of reference.
         repairs: what they differ in from the files, in words.
+        series: UID of the series of each file; a stack may lie in several.
     """
 
     study: CineStudy
     first: Dataset
     repairs: tuple[str, ...]
+    series: Mapping[Path, str]
 
     @classmethod
     @quiet_pydicom()
@@ -79,14 +92,14 @@ class Sources:
                 "DICOM results name the DICOM images that they are of, and this study is not DICOM: leave --dicom out, or give the "
                 "folder of DICOM files."
             )
-        with quiet_pydicom():
-            first = _identity(study.instances[0][0].path)
-            frames = {
-                dcmread(path, specific_tags=["FrameOfReferenceUID"]).get("FrameOfReferenceUID", "")
-                for path in {instance.path for phase in study.instances for instance in phase}
-            }
-            repairs = _repair(first, len(frames))
-        return cls(study, first, repairs)
+        first = _identity(study.instances[0][0].path)
+        headers = {
+            path: dcmread(path, specific_tags=["FrameOfReferenceUID", "SeriesInstanceUID"])
+            for path in {instance.path for phase in study.instances for instance in phase}
+        }
+        frames = {header.get("FrameOfReferenceUID", "") for header in headers.values()}
+        repairs = _repair(first, len(frames))
+        return cls(study, first, repairs, {path: header.SeriesInstanceUID for path, header in headers.items()})
 
     def phase(self, phase: int) -> list[Dataset]:
         """Headers of the slices of ``phase`` (from 0): single MR images, named by UIDs of their own."""
@@ -133,6 +146,10 @@ def _repair(first: Dataset, frames_of_reference: int) -> tuple[str, ...]:
         if not _is_date(str(first.get(keyword, ""))):
             setattr(first, keyword, "")
             repairs.append(f"{keyword} is no date: left empty in DICOM results")
+    for keyword, valid in (("PatientSex", r"[MFO]?"), ("StudyTime", r"(\d{2}|\d{4}|\d{6}(\.\d{1,6})?)?")):
+        if not re.fullmatch(valid, str(first.get(keyword) or "")):
+            setattr(first, keyword, "")
+            repairs.append(f"{keyword} is invalid: left empty in DICOM results")
     if frames_of_reference != 1 or not first.get("FrameOfReferenceUID"):
         first.FrameOfReferenceUID = new_uid()
         repairs.append(f"{frames_of_reference} frames of reference in one stack: DICOM results have a new one")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 
 from highdicom.seg import Segmentation
 from highdicom.sr import (
@@ -132,9 +133,8 @@ def _images(sources: Sources, phase: int) -> list[Dataset]:
     instances: Sequence[SourceInstance] = (sources.study.instances or ())[phase]
     made = []
     for instance in {instance.sop_instance_uid: instance for instance in instances}.values():
-        image = Dataset()
-        image.update(sources.first)
+        image = deepcopy(sources.first)  # elements that are set would change in all that share them
         image.SOPClassUID, image.SOPInstanceUID = instance.sop_class_uid, instance.sop_instance_uid
-        image.Modality = "MR"
+        image.Modality, image.SeriesInstanceUID = "MR", sources.series[instance.path]
         made.append(image)
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import highdicom as hd
 import numpy as np
@@ -83,21 +84,25 @@ def segmentation_object(
             content_description=f"Ventricles in short axis, {name}",
             series_description=f"Segmentation {name}, research use only",
         )
-        name_true_sources(made, sources.references(phase, headers))
+        name_true_sources(made, sources.references(phase, headers), sources.series)
     return made
 
 
-def name_true_sources(made: Dataset, references: Mapping[str, SourceInstance]) -> None:
-    """Put the true images in place of the headers that ``made`` was built on, wherever it names them."""
+def name_true_sources(made: Dataset, references: Mapping[str, SourceInstance], series: Mapping[Path, str]) -> None:
+    """Put the true images, in their series, in place of the headers that ``made`` was built on, wherever it names them."""
     for groups in made.PerFrameFunctionalGroupsSequence:
         for source in groups.DerivationImageSequence[0].SourceImageSequence:
             _rename(source, references, frame=True)
-    for series in made.ReferencedSeriesSequence:
-        kept: dict[str, Dataset] = {}
-        for instance in series.ReferencedInstanceSequence:
-            _rename(instance, references, frame=False)
-            kept[instance.ReferencedSOPInstanceUID] = instance  # all phases may lie in one object
-        series.ReferencedInstanceSequence = list(kept.values())
+    named: dict[str, dict[str, Dataset]] = {}
+    for instance in made.ReferencedSeriesSequence[0].ReferencedInstanceSequence:
+        of = series[references[instance.ReferencedSOPInstanceUID].path]
+        _rename(instance, references, frame=False)
+        named.setdefault(of, {})[instance.ReferencedSOPInstanceUID] = instance  # all phases may lie in one object
+    made.ReferencedSeriesSequence = []
+    for uid, instances in named.items():
+        item = Dataset()
+        item.SeriesInstanceUID, item.ReferencedInstanceSequence = uid, list(instances.values())
+        made.ReferencedSeriesSequence.append(item)
 
 
 def _rename(reference: Dataset, references: Mapping[str, SourceInstance], frame: bool) -> None:

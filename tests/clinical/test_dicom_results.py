@@ -23,6 +23,7 @@ from scripts.clinical.outputs import write_outputs
 from scripts.clinical.quality import Flag
 from scripts.clinical.structures import Structures
 from scripts.data.cine import CineStudy
+from scripts.data.dicom.files import quiet_pydicom
 from scripts.data.dicom.labels import read_labels
 from scripts.data.dicom.reading import read_dicom
 from scripts.data.dicom_phantom import PLANTED, dicom_phantom_truth, write_dicom_phantom
@@ -263,6 +264,41 @@ def test_a_study_that_is_not_dicom_is_refused(dicom_phantom: Path) -> None:
     study = read_dicom(dicom_phantom)
     with pytest.raises(InputError, match="this study is not DICOM"):
         Sources.of(CineStudy(**{**vars(study), "instances": None}))
+
+
+def test_hard_headers_are_copied_or_emptied_without_a_word_of_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    """A name in two character sets, an invalid birth date and sex, no accession number, each slice a series of its own."""
+    source = write_dicom_phantom(tmp_path / "study", smallest=True)
+    series = {}
+    with quiet_pydicom():
+        wanted = {path for path, _ in short_axis_files(source)}
+        for path in (path for path in source.rglob("*") if path.is_file() and path not in wanted):
+            path.unlink()  # which would be another patient's then
+        for path, header in short_axis_files(source):
+            header.SpecificCharacterSet, header.PatientName = ["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"
+            header.PatientBirthDate, header.PatientSex, header.IssuerOfPatientID = "1970-02-30", "male!", "hospital"
+            del header.AccessionNumber
+            place = round(abs(float(header.ImagePositionPatient[2])) * 1000)
+            series[header.SOPInstanceUID] = header.SeriesInstanceUID = f"{header.SeriesInstanceUID}.{place + 1}"
+            header.save_as(path)
+    caplog.clear()
+    recwarn.clear()
+    results = Results(read_dicom(source), dicom_phantom_truth(smallest=True)[0], tmp_path / "report")
+    told = caplog.text + "".join(str(warning.message) for warning in recwarn)
+    assert "1970" not in told + (results.folder / "report.json").read_text()
+    made = results.segmentation("ed")
+    assert (made.PatientName, made.IssuerOfPatientID) == ("Yamada^Tarou=山田^太郎", "hospital")
+    assert (made.PatientBirthDate, made.PatientSex, made.AccessionNumber) == ("", "", "")
+    report = pydicom.dcmread(results.folder / "dicom" / "report.sr.dcm")
+    assert report.PatientName == "Yamada^Tarou=山田^太郎"
+    evidence = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    named = {i.ReferencedSOPInstanceUID: s.SeriesInstanceUID for s in evidence for i in s.ReferencedSOPSequence}
+    for item in made.ReferencedSeriesSequence:
+        for instance in item.ReferencedInstanceSequence:
+            uid = instance.ReferencedSOPInstanceUID
+            assert item.SeriesInstanceUID == series[uid] == named[uid]
 
 
 def test_only_the_objects_say_who_the_patient_is(
