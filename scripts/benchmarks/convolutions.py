@@ -30,8 +30,8 @@ def recorded(networks: nn.Module) -> Iterator[list[Convolution]]:
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if torch.is_grad_enabled():
-            needed = inputs[0].requires_grad, layer.weight.requires_grad
-            calls.append(Convolution(layer, tuple(inputs[0].shape), *needed))
+            weight = next(layer.parameters())  # registered before the bias
+            calls.append(Convolution(layer, tuple(inputs[0].shape), inputs[0].requires_grad, weight.requires_grad))
 
     hooks = [module.register_forward_hook(note) for module in networks.modules() if isinstance(module, CONVOLUTIONS)]
     try:
