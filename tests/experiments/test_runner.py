@@ -16,6 +16,7 @@ from scripts.errors import InputError
 from scripts.experiments.cells import read_cells
 from scripts.experiments.grid import Block, Grid
 from scripts.experiments.job import CellJob
+from scripts.experiments.paper import main
 from scripts.experiments.runner import Runner
 from scripts.experiments.tables import Results, paper_tables
 
@@ -199,17 +200,17 @@ def test_a_grid_killed_in_the_middle_ends_with_the_same_tables(tmp_path: Path, p
     (tmp_path / "tiny.json").write_text(json.dumps(grid), encoding="utf-8")
 
     def run(folder: Path) -> list[str]:
-        command = [sys.executable, "-W", "ignore", "-m", "scripts.experiments.paper", "run", "--no_mlflow"]
         places = ["--grid", str(tmp_path / "tiny.json"), "--dataset_dir", str(phantom_dir), "--output_dir", str(folder)]
-        return command + places
+        return ["run", "--no_mlflow", *places]
 
     def tables(folder: Path) -> list[str]:
         return [table.markdown() for table in paper_tables(Results(read_cells(folder / "cells")))]
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert subprocess.run(run(whole), cwd=ROOT, env=command_environment(), check=False).returncode == 0
+    assert main(run(whole)) == 0
 
-    runner = subprocess.Popen(run(broken), cwd=ROOT, env=command_environment())
+    command = [sys.executable, "-W", "ignore", "-m", "scripts.experiments.paper", *run(broken)]
+    runner = subprocess.Popen(command, cwd=ROOT, env=command_environment())
     state = broken / "tiny" / "acdc-partial-40-seed0" / "models" / "training_state.pt"
     wait_for(state.is_file, 120)
     for pid in (runner.pid, *children(runner.pid)):
@@ -217,7 +218,7 @@ def test_a_grid_killed_in_the_middle_ends_with_the_same_tables(tmp_path: Path, p
     runner.wait()
     interrupted = not (broken / "cells" / "tiny" / "acdc-partial-40-seed0.json").is_file()
     assert interrupted
-    assert subprocess.run(run(broken), cwd=ROOT, env=command_environment(), check=False).returncode == 0
+    assert main(run(broken)) == 0
 
     expected = tables(whole)
     assert expected
