@@ -1,7 +1,7 @@
 """Errors that a user can act on."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 
@@ -28,6 +28,18 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         yield error
         seen.add(id(error))
         error = error.__cause__ or error.__context__
+
+
+def exit_code_of(work: Callable[[], int], failed: int = 1) -> int:
+    """What ``work`` returns; ``failed``, after its paragraph on standard error, where an ``InputError`` ends it."""
+    try:
+        return work()
+    except Exception as error:
+        known = input_error_in(error)
+        if known is None:
+            raise
+        print(f"\nError: {known}", file=sys.stderr)
+        return failed
 
 
 def print_input_errors_plainly() -> None:

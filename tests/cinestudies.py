@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 from pydicom.config import disable_value_validation
 
+from scripts.clinical.expert_contours import mask_of, read_outlines
 from scripts.data.cine import CineStudy
 from scripts.data.dicom_phantom import dicom_phantom_images, dicom_phantom_truth
 
@@ -19,6 +21,20 @@ def short_axis_files(study: Path) -> Iterator[tuple[Path, pydicom.Dataset]]:
         dataset = pydicom.dcmread(path)
         if dataset.SeriesNumber == SHORT_AXIS:
             yield path, dataset
+
+
+def expert_labels(contours: Path, study: CineStudy) -> NDArray[np.uint8]:
+    """Sunnybrook's contours as masks (P, x, y, S) at ED and ES; the experts drew no other phase, so there it is the larger one
+    without its base."""
+    labels = np.zeros(study.images.shape, np.uint8)
+    outlines = read_outlines(contours, study)
+    for kind, value in (("epicardium", 2), ("endocardium", 3)):  # the cavity is drawn over the wall
+        for phase, of_phase in outlines[kind].items():
+            labels[phase][mask_of(of_phase, labels.shape[1:])] = value
+    for phase in set(range(len(labels))) - {6, 19}:
+        labels[phase] = labels[19]
+        labels[phase][..., 0] = 0
+    return labels
 
 
 def change(study: Path, edit: Callable[[pydicom.Dataset], object], only: int | None = None) -> None:

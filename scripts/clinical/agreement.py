@@ -26,7 +26,7 @@ from scripts.clinical.structures import Structures
 from scripts.configuration import make_folder
 from scripts.data.acdc import read_patient
 from scripts.data.preprocessing import SliceGrid
-from scripts.errors import InputError, input_error_in
+from scripts.errors import InputError, exit_code_of
 from scripts.evaluation.cases import EvaluationPreprocessing
 from scripts.evaluation.finished_run import FinishedRun, read_run
 from scripts.evaluation.page import markdown_number, markdown_table
@@ -65,16 +65,13 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare, write and print; the exit code."""
     chosen = parser().parse_args(arguments)
-    try:
+
+    def compare() -> int:
         print(write_agreement(chosen.run_dir, chosen.output_dir, chosen.section, chosen.dataset_dir))
         print(f"Written to {chosen.output_dir}: {', '.join(FILES)}")
-    except Exception as error:
-        known = input_error_in(error)
-        if known is None:
-            raise
-        print(f"\nError: {known}", file=sys.stderr)
-        return 1
-    return 0
+        return 0
+
+    return exit_code_of(compare)
 
 
 def write_agreement(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,8 @@ from pydicom.valuerep import PersonName, format_number_as_ds
 
 from scripts.data.cine import CineStudy, SourceInstance
 from scripts.data.dicom.files import quiet_pydicom
+from scripts.data.dicom.grid import LPS_TO_RAS  # its own inverse
+from scripts.data.dicom.repairs import is_date
 from scripts.errors import InputError
 
 KEPT = (
@@ -55,12 +56,25 @@ REQUIRED_EMPTY = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
-LPS_OF_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def new_uid() -> UID:
     """A UID of the bundle's own: under 2.25, the root of UIDs made from UUIDs (PS3.5, B.2), which needs no registration."""
     return UID(generate_uid(prefix=None))
+
+
+def instances_of(study: CineStudy) -> tuple[tuple[SourceInstance, ...], ...]:
+    """The DICOM images of a study, [phase][slice].
+
+    Raises:
+        InputError: it was not read from DICOM.
+    """
+    if study.instances is None:
+        raise InputError(
+            "DICOM results name the DICOM images that they are of, and this study is not DICOM: leave --dicom out, or give the "
+            "folder of DICOM files."
+        )
+    return study.instances
 
 
 @dataclass(frozen=True)
@@ -87,15 +101,11 @@ class Sources:
         Raises:
             InputError: the study was not read from DICOM.
         """
-        if study.instances is None:
-            raise InputError(
-                "DICOM results name the DICOM images that they are of, and this study is not DICOM: leave --dicom out, or give the "
-                "folder of DICOM files."
-            )
-        first = _identity(study.instances[0][0].path)
+        instances = instances_of(study)
+        first = _identity(instances[0][0].path)
         headers = {
             path: dcmread(path, specific_tags=["FrameOfReferenceUID", "SeriesInstanceUID"])
-            for path in {instance.path for phase in study.instances for instance in phase}
+            for path in {instance.path for phase in instances for instance in phase}
         }
         frames = {header.get("FrameOfReferenceUID", "") for header in headers.values()}
         repairs = _repair(first, len(frames))
@@ -107,12 +117,12 @@ class Sources:
 
     def references(self, phase: int, headers: Sequence[Dataset]) -> dict[str, SourceInstance]:
         """The true image behind each UID of ``headers``, as ``phase`` gave them."""
-        instances = (self.study.instances or ())[phase]
+        instances = instances_of(self.study)[phase]
         return {header.SOPInstanceUID: instance for header, instance in zip(headers, instances, strict=True)}
 
     def _slice(self, phase: int, number: int) -> Dataset:
         study = self.study
-        affine, (_, columns, rows, _) = LPS_OF_RAS @ study.affine, study.images.shape
+        affine, (_, columns, rows, _) = LPS_TO_RAS @ study.affine, study.images.shape
         dx, dy, dz = study.spacing
         made = Dataset()
         made.update(self.first)
@@ -143,7 +153,7 @@ def _identity(path: Path) -> Dataset:
 def _repair(first: Dataset, frames_of_reference: int) -> tuple[str, ...]:
     repairs = []
     for keyword in ("PatientBirthDate", "StudyDate"):
-        if not _is_date(str(first.get(keyword, ""))):
+        if not is_date(str(first.get(keyword, ""))):
             setattr(first, keyword, "")
             repairs.append(f"{keyword} is no date: left empty in DICOM results")
     for keyword, valid in (("PatientSex", r"[MFO]?"), ("StudyTime", r"(\d{2}|\d{4}|\d{6}(\.\d{1,6})?)?")):
@@ -157,17 +167,6 @@ def _repair(first: Dataset, frames_of_reference: int) -> tuple[str, ...]:
         if keyword not in first:
             setattr(first, keyword, "")
     return tuple(repairs)
-
-
-def _is_date(value: str) -> bool:
-    """Whether ``value`` is a DICOM date, or empty."""
-    if not value:
-        return True
-    try:
-        date.fromisoformat(value)
-    except ValueError:
-        return False
-    return re.fullmatch(r"\d{8}", value) is not None
 
 
 def _numbers(values: Sequence[float] | np.ndarray) -> list[str]:

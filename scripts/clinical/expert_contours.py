@@ -17,14 +17,16 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from skimage.draw import polygon2mask
 
 from scripts.clinical.function import DENSITY_G_PER_ML
 from scripts.clinical.study import read_study
 from scripts.data.cine import CineStudy
-from scripts.errors import InputError, input_error_in
+from scripts.errors import InputError, exit_code_of
 from scripts.evaluation.page import markdown_table
+from scripts.metrics import confusion_matrix, dice
 
 KINDS = {"i": "endocardium", "o": "epicardium"}
 Outlines = dict[str, dict[int, dict[int, NDArray[np.float64]]]]
@@ -132,7 +134,8 @@ def _numbers(*numbers: float | None) -> tuple[str, ...]:
 
 
 def _dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    return 2 * float((one & other).sum()) / max(1.0, float(one.sum() + other.sum()))
+    matrix = confusion_matrix(torch.from_numpy(one).long(), torch.from_numpy(other).long(), 2)
+    return float(dice(matrix)[1])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -146,18 +149,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--contours", type=Path, required=True, metavar="DIR", help="holds i-contours and o-contours")
     parser.add_argument("--report", type=Path, required=True, metavar="OUT", help="of python -m scripts.clinical STUDY")
     options = parser.parse_args(arguments)
-    try:
+
+    def print_table() -> int:
         study = read_study(options.study)
         report, labels = _read_report(options.report, study)
         rows = compare(study, labels, report, read_outlines(options.contours, study))
-    except Exception as error:
-        known = input_error_in(error)
-        if known is None:
-            raise
-        print(f"\nError: {known}", file=sys.stderr)
-        return 1
-    print(markdown_table(("", "contours", "masks at the contours' phases", "report"), rows))
-    return 0
+        print(markdown_table(("", "contours", "masks at the contours' phases", "report"), rows))
+        return 0
+
+    return exit_code_of(print_table)
 
 
 def _read_report(folder: Path, study: CineStudy) -> tuple[dict, NDArray[np.uint8]]:

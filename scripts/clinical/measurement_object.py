@@ -25,7 +25,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from scripts.clinical.dicom_sources import Sources, new_uid
+from scripts.clinical.dicom_sources import Sources, instances_of, new_uid
 from scripts.clinical.function import CardiacFunction
 from scripts.clinical.quality import Flag
 from scripts.clinical.segmentation_object import MANUFACTURER, SEGMENTS
@@ -130,7 +130,7 @@ def _measurements(site: Code, function: CardiacFunction) -> Iterator[Measurement
 
 def _images(sources: Sources, phase: int) -> list[Dataset]:
     """The true images of ``phase``, each object once, as far as evidence needs them."""
-    instances: Sequence[SourceInstance] = (sources.study.instances or ())[phase]
+    instances: Sequence[SourceInstance] = instances_of(sources.study)[phase]
     made = []
     for instance in {instance.sop_instance_uid: instance for instance in instances}.values():
         image = deepcopy(sources.first)  # elements that are set would change in all that share them

@@ -10,7 +10,6 @@ import numpy as np
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.config import disable_value_validation
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
@@ -37,7 +36,7 @@ def segmentation_object(
     bundle_version: str,
     series_number: int,
 ) -> Segmentation:
-    """One object for one phase.
+    """One object for one phase; to be called within ``quiet_pydicom``, since values are copied as the study has them.
 
     Args:
         phase: from 0. labels: (x, y, S) of it.
@@ -66,25 +65,24 @@ def segmentation_object(
     numbers = np.zeros_like(labels)
     for number, structure in enumerate(SEGMENTS, 1):
         numbers[labels == structures.items()[structure]] = number
-    with disable_value_validation():  # of values that are copied as the study has them
-        made = Segmentation(
-            source_images=headers,
-            pixel_array=np.ascontiguousarray(numbers.transpose(2, 1, 0)),  # slices, rows, columns
-            segmentation_type=SegmentationTypeValues.BINARY,
-            segment_descriptions=descriptions,
-            series_instance_uid=new_uid(),
-            series_number=series_number,
-            sop_instance_uid=new_uid(),
-            instance_number=1,
-            manufacturer=MANUFACTURER,
-            manufacturer_model_name=MANUFACTURER,
-            software_versions=bundle_version,
-            device_serial_number=model[:64],
-            content_label="HEART",
-            content_description=f"Ventricles in short axis, {name}",
-            series_description=f"Segmentation {name}, research use only",
-        )
-        name_true_sources(made, sources.references(phase, headers), sources.series)
+    made = Segmentation(
+        source_images=headers,
+        pixel_array=np.ascontiguousarray(numbers.transpose(2, 1, 0)),  # slices, rows, columns
+        segmentation_type=SegmentationTypeValues.BINARY,
+        segment_descriptions=descriptions,
+        series_instance_uid=new_uid(),
+        series_number=series_number,
+        sop_instance_uid=new_uid(),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=MANUFACTURER,
+        software_versions=bundle_version,
+        device_serial_number=model[:64],
+        content_label="HEART",
+        content_description=f"Ventricles in short axis, {name}",
+        series_description=f"Segmentation {name}, research use only",
+    )
+    name_true_sources(made, sources.references(phase, headers), sources.series)
     return made
 
 

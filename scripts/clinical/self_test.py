@@ -20,6 +20,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pydicom
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -38,6 +39,7 @@ from scripts.data.dicom_phantom import (
     dicom_phantom_volumes,
     write_dicom_phantom,
 )
+from scripts.metrics import confusion_matrix, dice
 
 VOLUME_TOLERANCE = 0.02
 """Of a volume, for counting voxels of the phantom's geometry."""
@@ -173,9 +175,7 @@ def _model_runs(out: Path, path: Path, labels: np.ndarray, model: Path, run: Cal
         raise ValueError(f"ended with code {code}, expected 0 (numbers) or 2 (a hard check failed)")
     volume = nib.load(out / "segmentation.nii.gz")
     found = np.moveaxis(np.asarray(volume.dataobj), -1, 0)  # type: ignore[attr-defined]
-    scores = []
-    for name, value in ACDC_STRUCTURES.items().items():
-        one, other = found == value, labels == value
-        scores.append(f"{name} {2 * (one & other).sum() / max(1, one.sum() + other.sum()):.3f}")
+    by_value = dice(confusion_matrix(torch.from_numpy(found).long(), torch.from_numpy(labels).long(), 4))
+    scores = [f"{name} {by_value[value]:.3f}" for name, value in ACDC_STRUCTURES.items().items()]
     given = "numbers given" if code == 0 else "no numbers: a hard check failed"
     return f"{given}; Dice on the phantom: {', '.join(scores)} (told, not judged)"

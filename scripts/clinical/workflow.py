@@ -12,7 +12,7 @@ from ignite.engine import Engine, Events
 from monai.data import Dataset
 from rich.progress import Progress
 
-from scripts.clinical.dicom_sources import Sources
+from scripts.clinical.dicom_sources import instances_of
 from scripts.clinical.function import measure
 from scripts.clinical.outputs import check_output_dir, write_outputs
 from scripts.clinical.page_print import find_browser
@@ -53,7 +53,7 @@ class CardiacReport:
         structures: the label values.
         ed_phase, es_phase: counted from 1; None takes what the study names, else the largest and smallest LV volume.
         include_phi: say in the report who the patient is. pdf: print it, too.
-        dicom: masks and numbers as DICOM objects, too; None: where the study is DICOM.
+        dicom: masks and numbers as DICOM objects, too.
         device: for the record.
 
     Attributes:
@@ -75,7 +75,7 @@ class CardiacReport:
         es_phase: int | None = None,
         include_phi: bool = False,
         pdf: bool = False,
-        dicom: bool | None = None,
+        dicom: bool = False,
         overwrite: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -83,7 +83,7 @@ class CardiacReport:
         if pdf:
             find_browser()
         if dicom:
-            Sources.of(study)
+            instances_of(study)
         self.chosen = {"ed": _from_zero(ed_phase, "ed_phase", study), "es": _from_zero(es_phase, "es_phase", study)}
         self.study = study
         self.card = card
@@ -93,7 +93,7 @@ class CardiacReport:
         self.options: dict[str, bool] = {
             "include_phi": include_phi,
             "pdf": pdf,
-            "dicom": study.source == "DICOM" if dicom is None else dicom,
+            "dicom": dicom,
             "overwrite": overwrite,
         }
         self.device = torch.device(device)

@@ -118,6 +118,8 @@ class CycleTeacherObjective:
         InputError: for another ``mask_input``, or a share outside [0, 1].
     """
 
+    needs_unlabeled = True
+
     def __init__(
         self,
         segmentor: nn.Module,
@@ -151,8 +153,6 @@ class CycleTeacherObjective:
             {"mask_discriminator": mask_discriminator, "image_discriminator": image_discriminator}
         )
         self._merge = {name: not has_batch_statistics(network) for name, network in self.generators.items()}
-
-    needs_unlabeled = True
 
     def strength(self, progress: float) -> float:
         """Factor of the unsupervised terms at ``progress`` in [0, 1): 0 in the warm-up, then exp(-5 (1 - s)^2) as s goes from 0

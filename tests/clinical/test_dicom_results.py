@@ -12,11 +12,10 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
-from cinestudies import short_axis_files
+from cinestudies import expert_labels, short_axis_files
 from numpy.typing import NDArray
 
-from scripts.clinical.dicom_sources import LPS_OF_RAS, Sources
-from scripts.clinical.expert_contours import mask_of, read_outlines
+from scripts.clinical.dicom_sources import Sources
 from scripts.clinical.function import measure
 from scripts.clinical.measurement_object import OWN_SCHEME
 from scripts.clinical.outputs import write_outputs
@@ -24,6 +23,7 @@ from scripts.clinical.quality import Flag
 from scripts.clinical.structures import Structures
 from scripts.data.cine import CineStudy
 from scripts.data.dicom.files import quiet_pydicom
+from scripts.data.dicom.grid import LPS_TO_RAS  # its own inverse
 from scripts.data.dicom.labels import read_labels
 from scripts.data.dicom.reading import read_dicom
 from scripts.data.dicom_phantom import PLANTED, dicom_phantom_truth, write_dicom_phantom
@@ -75,21 +75,14 @@ def sunnybrook(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Res
     """The real study with masks of its expert contours."""
     source = real_data / "sunnybrook"
     study = read_dicom(source / "dicom")
-    labels = np.zeros(study.images.shape, np.uint8)
-    outlines = read_outlines(source / "contours" / "SCD0000301", study)
-    for kind, value in (("epicardium", 2), ("endocardium", 3)):
-        for phase, of_phase in outlines[kind].items():
-            labels[phase][mask_of(of_phase, labels.shape[1:])] = value
-    for phase in set(range(len(labels))) - {6, 19}:  # the experts drew two phases; the curve needs some volume between
-        labels[phase] = labels[19]
-        labels[phase][:, :, 0] = 0
+    labels = expert_labels(source / "contours" / "SCD0000301", study)
     return Results(study, labels, tmp_path_factory.mktemp("sunnybrook") / "report")
 
 
 def assert_on_the_grid(results: Results) -> None:
     """Every voxel of a segmentation lies where the study's lies, by highdicom and by SimpleITK, to 0.01 mm."""
     index = np.stack(np.meshgrid(*(np.arange(n) for n in results.study.images.shape[1:]), indexing="ij"), -1)
-    lps = LPS_OF_RAS @ results.study.affine
+    lps = LPS_TO_RAS @ results.study.affine
     expected = index @ lps[:3, :3].T + lps[:3, 3]
     for name in NAMES:
         volume = results.segmentation(name).get_volume(combine_segments=True)

@@ -43,8 +43,7 @@ def store_report(report: Path, store: Store) -> int:
 
     Raises:
         InputError: there is no report.
-        UnstoredError: with the object and the reason, how many are stored and what to do. Those after it are tried too,
-            unless the PACS is gone.
+        UnstoredError: at the first object that fails, with the reason, how many are stored and what to do.
     """
     if not (report / "report.json").is_file():
         raise InputError("there is no report.json in the folder given: give the --output_dir of a finished report.")

@@ -67,11 +67,12 @@ def _uids(frames: Iterable[Frame]) -> str:
 
 def _dates(frames: Iterable[Frame], files: StudyFiles) -> str:
     headers = [files.headers[path] for path in {frame.path for frame in frames}]
-    invalid = [k for k in ("StudyDate", "PatientBirthDate") if any(not _is_date(text(h, k)) for h in headers)]
+    invalid = [k for k in ("StudyDate", "PatientBirthDate") if any(not is_date(text(h, k)) for h in headers)]
     return f"invalid {' and '.join(invalid)}: not used" if invalid else ""
 
 
-def _is_date(value: str) -> bool:
+def is_date(value: str) -> bool:
+    """Whether ``value`` is a date as DICOM writes them, or empty."""
     if not value:
         return True
     try:

@@ -22,7 +22,7 @@ from scripts.data.image_split import read_data_list
 from scripts.data.prepare.checks import check_data_list
 from scripts.data.prepare.report import write_report
 from scripts.data.prepare.sheet import draw_sheet
-from scripts.errors import InputError, input_error_in
+from scripts.errors import InputError, exit_code_of
 from scripts.files import write_json
 
 DATA_LIST, SHEET = "data_list.json", "samples.png"
@@ -157,19 +157,16 @@ def run(options: argparse.Namespace) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of :func:`run`; ``arguments`` without the program's name."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        if any(argument.startswith("--from_dicom") for argument in arguments):
-            from scripts.data.prepare import from_dicom  # with its decoders, which the others need not
+    given = sys.argv[1:] if arguments is None else list(arguments)
 
-            arguments = from_dicom.prepare(from_dicom.parser().parse_args(arguments))
-        return run(parser().parse_args(arguments))
-    except Exception as error:
-        known = input_error_in(error)
-        if known is None:
-            raise
-        print(f"\nError: {known}", file=sys.stderr)
-        return UNUSABLE
+    def prepare() -> int:
+        if not any(argument.startswith("--from_dicom") for argument in given):
+            return run(parser().parse_args(given))
+        from scripts.data.prepare import from_dicom  # with its decoders, which the others need not
+
+        return run(parser().parse_args(from_dicom.prepare(from_dicom.parser().parse_args(given))))
+
+    return exit_code_of(prepare, UNUSABLE)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ import numpy as np
 import pydicom
 import pytest
 import requests
+from cinestudies import expert_labels
 from numpy.typing import NDArray
 from pacs import files_of
 
-from scripts.clinical.expert_contours import mask_of, read_outlines
 from scripts.clinical.function import measure
 from scripts.clinical.outputs import write_outputs
 from scripts.clinical.pacs.credentials import Credentials
@@ -105,19 +105,6 @@ def web_of(orthanc: Orthanc) -> DicomWeb:
     return DicomWeb(f"{orthanc.url}/dicom-web", Credentials(user="user", password="password"))
 
 
-def expert_labels(source: Path) -> NDArray[np.uint8]:
-    """The Sunnybrook study's contours as masks at ED and ES, (P, x, y, S); between them the larger without its base."""
-    study = read_study(source / "dicom")
-    labels = np.zeros(study.images.shape, np.uint8)
-    for kind, value in (("epicardium", 2), ("endocardium", 3)):
-        for phase, outlines in read_outlines(source / "contours" / "SCD0000301", study)[kind].items():
-            labels[phase][mask_of(outlines, labels.shape[1:])] = value
-    for phase in set(range(len(labels))) - {6, 19}:
-        labels[phase] = labels[19]
-        labels[phase][..., 0] = 0
-    return labels
-
-
 def run_by_uid(
     orthanc: Orthanc, source: Path, study_uid: str, labels: NDArray[np.uint8], store: Store, folder: Path
 ) -> None:
@@ -173,4 +160,5 @@ def test_sunnybrook_by_uid_with_stow(orthanc: Orthanc, real_data: Path, tmp_path
     known = [*files, header.StudyInstanceUID, header.SeriesInstanceUID, header.FrameOfReferenceUID]
     assert any(re.search(r"\.0\d", uid) for uid in known)
     study_uid = str(header.StudyInstanceUID)
-    run_by_uid(orthanc, source / "dicom", study_uid, expert_labels(source), web_of(orthanc), tmp_path)
+    labels = expert_labels(source / "contours" / "SCD0000301", read_study(source / "dicom"))
+    run_by_uid(orthanc, source / "dicom", study_uid, labels, web_of(orthanc), tmp_path)
