@@ -31,15 +31,33 @@ ALLOWED: dict[str, set[str]] = {
     "training.finite": BASE,
     "training.pool": BASE,
     "training.schedule": BASE,
+    "training.processes": BASE,
+    "training.losses": BASE | {"objectives"},
     "training.trainer": BASE
-    | {"objectives", "training.precision", "training.finite", "training.pool", "training.schedule"},
+    | {
+        "objectives",
+        "training.precision",
+        "training.finite",
+        "training.pool",
+        "training.schedule",
+        "training.processes",
+        "training.losses",
+    },
     # What is made of them.
     "model_card": BASE | {"data", "metrics"},
     "prediction": LOWER - {"objectives"},
     "image_prediction": LOWER - {"objectives"},
     # Handlers: what a run leaves behind.
     "training": LOWER
-    | {"model_card", "training.trainer", "training.finite", "training.pool", "training.schedule", "prediction"},
+    | {
+        "model_card",
+        "training.trainer",
+        "training.finite",
+        "training.pool",
+        "training.schedule",
+        "training.processes",
+        "prediction",
+    },
     # Uses of a trained model know nothing of training.
     "inference": LOWER - {"objectives"} | {"model_card", "prediction", "image_prediction"},
     "evaluation": LOWER - {"objectives"} | {"model_card", "prediction", "image_prediction", "inference"},

@@ -10,15 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+"""A linear layer on rows of pixels is a 1x1 convolution."""
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """One call of ``layer``: the ``shape`` (B, C, H, W) of its input, and which gradients the step asked for."""
+    """One call of ``layer``: shape and layout of its input, and which gradients the step asked for."""
 
     layer: nn.Module
     shape: tuple[int, ...]
+    layout: torch.memory_format
     of_input: bool
     of_weight: bool
 
@@ -31,7 +33,11 @@ def recorded(networks: nn.Module) -> Iterator[list[Convolution]]:
     def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if torch.is_grad_enabled():
             weight = next(layer.parameters())  # registered before the bias
-            calls.append(Convolution(layer, tuple(inputs[0].shape), inputs[0].requires_grad, weight.requires_grad))
+            source = inputs[0]
+            last = source.ndim == 4 and source.is_contiguous(memory_format=torch.channels_last)
+            layout = torch.channels_last if last and not source.is_contiguous() else torch.contiguous_format
+            shape = tuple(source.shape)
+            calls.append(Convolution(layer, shape, layout, source.requires_grad, weight.requires_grad))
 
     hooks = [module.register_forward_hook(note) for module in networks.modules() if isinstance(module, CONVOLUTIONS)]
     try:
@@ -46,16 +52,28 @@ class ConvolutionsAlone:
 
     def __init__(self, calls: Sequence[Convolution], device: torch.device | str) -> None:
         self.calls = calls
-        self.inputs = {call.shape: torch.randn(call.shape, device=device) for call in calls}
+        shapes = {(call.shape, call.layout) for call in calls}
+        self.inputs = {
+            (shape, layout): torch.randn(shape, device=device).contiguous(memory_format=layout)
+            for shape, layout in shapes
+        }
+        self.gradients: dict[tuple, Tensor] = {}
 
     def __call__(self) -> None:
         for call in self.calls:
-            source = self.inputs[call.shape].detach().requires_grad_(call.of_input)
+            source = self.inputs[call.shape, call.layout].detach().requires_grad_(call.of_input)
             output = call.layer(source)
             wanted = [source] if call.of_input else []
             wanted += list(call.layer.parameters()) if call.of_weight else []
             if wanted:
-                torch.autograd.grad(output, wanted, torch.ones_like(output))
+                torch.autograd.grad(output, wanted, self._gradient(output))
+
+    def _gradient(self, output: Tensor) -> Tensor:
+        """Ones like ``output``, made once."""
+        key = (output.shape, output.stride(), output.dtype)
+        if key not in self.gradients:
+            self.gradients[key] = torch.ones_like(output)
+        return self.gradients[key]
 
 
 def matrix_ceiling(device: torch.device, dtype: torch.dtype) -> float:

@@ -1,17 +1,20 @@
 """The yardstick: the paper's step, written out plainly.
 
-Six generator passes, one call each, of which G_SI(G_IS(x)) enters no loss, as in the published code; float32 without TF32;
-no compilation; fakes go to a pool on the host and come back. The equations are the bundle's own, so that both steps make the
-same numbers.
+Six generator passes, one call each, of which G_SI(G_IS(x)) enters no loss, as in the published code; PyTorch's own instance
+norm and 1x1 convolutions; float32 without TF32; no compilation; fakes go to a pool on the host and come back. The equations
+are the bundle's own, so that both steps make the same numbers.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from scripts.networks.instance_norm import InstanceNorm2d
+from scripts.networks.pixel_discriminator import PixelDiscriminator
 from scripts.objectives import cyclegan
 from scripts.objectives.cyclegan import CycleGANObjective
 from scripts.objectives.terms import one_hot, valid_pixels
@@ -99,3 +102,30 @@ def without_tf32() -> Iterator[None]:
         yield
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def with_plain_norm(network: nn.Module) -> nn.Module:
+    """``network`` with PyTorch's instance norm in the place of ours; changed in place."""
+    for name, module in network.named_children():
+        if isinstance(module, InstanceNorm2d):
+            setattr(network, name, nn.InstanceNorm2d(module.num_features))
+        else:
+            with_plain_norm(module)
+    return network
+
+
+def as_convolutions(discriminator: PixelDiscriminator) -> nn.Sequential:
+    """The same discriminator as 1x1 convolutions, from copies of its weights."""
+    layers: list[nn.Module] = []
+    for layer in deepcopy(discriminator.layers):
+        if isinstance(layer, nn.Linear):
+            convolution = nn.Conv2d(layer.in_features, layer.out_features, 1, bias=layer.bias is not None)
+            convolution.load_state_dict({name: value.view_as(getattr(convolution, name)) for name, value in layer.state_dict().items()})
+            layers.append(convolution.to(layer.weight.device))
+        elif isinstance(layer, nn.BatchNorm1d):
+            norm = nn.BatchNorm2d(layer.num_features).to(layer.weight.device)
+            norm.load_state_dict(layer.state_dict())
+            layers.append(norm)
+        else:
+            layers.append(layer)
+    return nn.Sequential(*layers)

@@ -1,215 +1,206 @@
-"""How fast one step of training and of inference is.
+"""How fast a training step is: against a plain one, against its convolutions alone, and with one thing changed at a time.
 
-Training is the paper's method as configs/train.json builds it, on random slices in memory; a step is one batch, its
-labelled and unlabelled images counted. Inference reads and preprocesses a NIfTI volume of ten slices and predicts its
-class probabilities on the networks' grid; a step is one volume. Two steps before each measurement are not timed; at the
-paper's size on a CPU, where a step takes a minute or more, one small step warms up instead.
+All take turns, so that a busy machine slows all of them: the step of configs/train.json; the plain step of
+scripts.benchmarks.plain_step, the yardstick; the convolutions of the bundle's step alone, forward and backward at the same
+shapes; and the bundle's step with one optimisation taken out or put in. A step is a batch of 5 labelled and 5 unlabelled
+images of noise on the device. Times are medians over the rounds, ratios the medians of the rounds' ratios. The ceiling is the
+faster of a large matrix product and a large 3 x 3 convolution, in the step's precision. Memory is measured in a process of its
+own for each step.
 """
 
 import argparse
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
 
-import nibabel as nib
-import numpy as np
 import torch
-from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
-from scripts.benchmarks.measurement import (
-    Stopwatch,
-    in_own_process,
-    machine,
-    markdown_table,
-    peak_memory_mb,
-    time_steps,
-)
-from scripts.data.preprocessing import SliceGrid
-from scripts.data.unpaired import UnpairedBatches
+from scripts.benchmarks.bundle_step import Job, Step, bundle_step, plain_step
+from scripts.benchmarks.convolutions import ConvolutionsAlone, convolution_ceiling, matrix_ceiling, recorded, timed
+from scripts.benchmarks.measurement import in_own_process, machine, markdown_table, peak_memory_mb
 from scripts.files import write_json
-from scripts.networks.padding import PadToMultiple
-from scripts.networks.pixel_discriminator import PixelDiscriminator
-from scripts.networks.resnet_generator import ResNetGenerator
-from scripts.objectives.cyclegan import CycleGANObjective
-from scripts.prediction import StackInferer
 from scripts.training.precision import DTYPES, Precision
-from scripts.training.trainer import AlternatingTrainer
 
-SIZES = {"small": (96, 16), "paper": (192, 64)}
-"""Pixels and filters."""
-NUM_CLASSES, BATCH_SIZE, SLICES = 4, 5, 10
-FIELD_OF_VIEW = 288.0
-"""Of the grid in mm, whatever its size in pixels."""
+EPOCHS, SLICES = 400, 1400
+"""Of the paper's run on ACDC, about."""
 
-
-@dataclass(frozen=True)
-class Job:
-    """What is measured: ``task`` "training" or "inference"; see ``Stopwatch`` for ``steps`` and ``seconds``."""
-
-    task: str
-    size: str
-    pixels: int
-    filters: int
-    device: str
-    precision: str
-    steps: int | None
-    seconds: float
+VARIANTS: dict[str, dict[str, Any]] = {
+    "passes": {"merged": False},
+    "norm": {"own_norm": False},
+    "convolutions": {"linear": False},
+    "channels_last": {"channels_last": True},
+    "adam": {"fused": False},
+    "float32": {"precision": "float32"},
+    "bfloat16": {"precision": "bfloat16"},
+    "compile": {"compile": True},
+    "compile+channels_last": {"compile": True, "channels_last": True},
+}
+"""What is changed in the bundle's step."""
+WORDS = {
+    "passes": "each pass by itself",
+    "norm": "PyTorch's instance norm",
+    "convolutions": "1x1 convolutions, not linear layers",
+    "channels_last": "channels last",
+    "adam": "Adam not fused",
+    "float32": "float32",
+    "bfloat16": "bfloat16",
+    "compile": "compiled",
+    "compile+channels_last": "compiled, channels last",
+}
+USUAL = {"cpu": ("passes", "norm", "convolutions", "channels_last"), "cuda": tuple(VARIANTS)}
+"""On a CPU compiling takes minutes, bfloat16 is emulated on most, and a fused Adam is not the default."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """Means over ``timed_steps`` steps of ``images`` images; ``waiting`` is the share of the time in which nothing but
-    getting the next data was done."""
+    """Medians over ``rounds``; ``ratio``: speed over the plain step's; ``variants``: speed of the bundle's step over that of the
+    step with one thing changed, by name; FLOPs of one step; ceilings in FLOP/s."""
 
-    task: str
-    size: str
-    pixels: int
-    filters: int
-    precision: str
-    images: int
-    timed_steps: int
-    seconds_per_step: float
-    steps_per_second: float
-    images_per_second: float
-    waiting: float
-    peak_memory_mb: float | None
-
-
-class RandomSlices:
-    """Noise, kept as ``scripts.data.slices.SliceDataset`` keeps slices."""
-
-    def __init__(self, count: int, pixels: int, seed: int) -> None:
-        random = torch.Generator().manual_seed(seed)
-        self.images = torch.rand(count, 1, pixels, pixels, generator=random) - 0.5
-        self.labels = torch.randint(NUM_CLASSES, (count, pixels, pixels), generator=random)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def take(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        return {"image": self.images[indices], "label": self.labels[indices]}
-
-    def names(self, indices: Iterable[int]) -> list[str]:
-        return [f"slice {int(index)}" for index in indices]
+    rounds: int
+    bundle_s: float
+    plain_s: float
+    convolutions_s: float
+    ratio: float
+    share_of_convolutions: float
+    variants_s: Mapping[str, float]
+    variants: Mapping[str, float]
+    bundle_flop: float
+    plain_flop: float
+    matrix_flop_s: float
+    convolution_flop_s: float
+    share_of_ceiling: float
+    bundle_memory_mb: float | None
+    plain_memory_mb: float | None
 
 
-def measure(job: Job) -> Result:
-    """Warm up, measure, and put the numbers together."""
-    torch.manual_seed(0)
-    run = {"training": train, "inference": infer}[job.task]
-    slow = torch.device(job.device).type == "cpu" and job.size == "paper"
-    if slow:
-        run(32, 4, job.precision, Stopwatch(job.device, warm_up=0, steps=1))
-    stopwatch = Stopwatch(job.device, 0 if slow else 2, job.steps, job.seconds)
-    images = run(job.pixels, job.filters, job.precision, stopwatch)
-    step = stopwatch.total / stopwatch.timed
+def measure(job: Job, variants: Sequence[str] = ()) -> Result:
+    """Time all in turns for at least ``job.seconds`` and one round, then the memory of both."""
+    device, precision = torch.device(job.device), Precision(job.precision, job.device)
+    bundle, plain = bundle_step(replace(job, compile=False)), plain_step(job)
+    with recorded(bundle.networks) as calls, FlopCounterMode(display=False) as bundle_flop:
+        bundle()
+    with FlopCounterMode(display=False) as plain_flop:
+        plain()
+    alone = ConvolutionsAlone(calls, device)
+
+    def convolutions() -> None:
+        with precision.autocast():
+            alone()
+
+    step = bundle_step(job) if job.compile else bundle  # a compiled function calls no hooks
+    changed = {name: bundle_step(replace(job, **VARIANTS[name])) for name in variants}
+    seconds = _in_turns({"bundle": step, "plain": plain, "convolutions": convolutions, **changed}, device, job.seconds)
+    dtype = DTYPES[precision.name] or torch.float32
+    ceilings = matrix_ceiling(device, dtype), convolution_ceiling(device, dtype)
+    flop = bundle_flop.get_total_flops()
     return Result(
-        task=job.task,
-        size=job.size,
-        pixels=job.pixels,
-        filters=job.filters,
-        precision=Precision(job.precision, job.device).name,
-        images=images,
-        timed_steps=stopwatch.timed,
-        seconds_per_step=step,
-        steps_per_second=1 / step,
-        images_per_second=images / step,
-        waiting=stopwatch.waited / stopwatch.total,
-        peak_memory_mb=peak_memory_mb(job.device),
+        rounds=len(seconds["bundle"]),
+        bundle_s=median(seconds["bundle"]),
+        plain_s=median(seconds["plain"]),
+        convolutions_s=median(seconds["convolutions"]),
+        ratio=_median_ratio(seconds["plain"], seconds["bundle"]),
+        share_of_convolutions=_median_ratio(seconds["convolutions"], seconds["bundle"]),
+        variants_s={name: median(seconds[name]) for name in variants},
+        variants={name: _median_ratio(seconds[name], seconds["bundle"]) for name in variants},
+        bundle_flop=flop,
+        plain_flop=plain_flop.get_total_flops(),
+        matrix_flop_s=ceilings[0],
+        convolution_flop_s=ceilings[1],
+        share_of_ceiling=flop / median(seconds["bundle"]) / max(ceilings),
+        bundle_memory_mb=in_own_process(_memory_of_bundle, job),
+        plain_memory_mb=in_own_process(_memory_of_plain, job),
     )
 
 
-def train(pixels: int, filters: int, precision: str, stopwatch: Stopwatch) -> int:
-    """Steps of the engine on ``pixels`` x ``pixels`` images until ``stopwatch`` says enough; images in a step."""
-    objective = CycleGANObjective(
-        segmentor=ResNetGenerator(1, NUM_CLASSES, filters),
-        image_generator=ResNetGenerator(NUM_CLASSES, 1, filters, activation="tanh"),
-        mask_discriminator=PixelDiscriminator(NUM_CLASSES),
-        image_discriminator=PixelDiscriminator(1),
-        num_classes=NUM_CLASSES,
-    )
-    generators = objective.generators.to(stopwatch.device)
-    discriminators = objective.discriminators.to(stopwatch.device)
-    trainer = AlternatingTrainer(
-        objective,
-        torch.optim.Adam(generators.parameters(), 2e-4, betas=(0.5, 0.999)),
-        torch.optim.Adam(discriminators.parameters(), 2e-4, betas=(0.5, 0.999)),
-        precision=precision,
-        max_epochs=10**6,
-        device=stopwatch.device,
-        train_data_loader=UnpairedBatches(RandomSlices(50, pixels, 0), RandomSlices(150, pixels, 1), BATCH_SIZE),
-    )
-    time_steps(trainer, stopwatch)
-    return 2 * BATCH_SIZE
+def _in_turns(
+    work: Mapping[str, Callable[[], object]], device: torch.device, at_least: float
+) -> dict[str, list[float]]:
+    """Seconds of each in every round, after two that do not count: the first may compile, the second records graphs."""
+    for run in (*work.values(), *work.values()):
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in work}
+    began = perf_counter()
+    while not seconds["bundle"] or perf_counter() - began < at_least:
+        for name, run in work.items():
+            seconds[name].append(timed(run, device))
+    return seconds
 
 
-def infer(pixels: int, filters: int, precision: str, stopwatch: Stopwatch) -> int:
-    """Volumes from their file to class probabilities until ``stopwatch`` says enough; images in a step."""
-    network = PadToMultiple(ResNetGenerator(1, NUM_CLASSES, filters)).to(stopwatch.device).eval()
-    inferer = StackInferer(precision=precision)
-    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        volumes, last = _volumes(Path(folder), pixels), False
-        while not last:
-            stopwatch.wait()
-            volume = next(volumes)
-            stopwatch.work()
-            inferer(volume.to(stopwatch.device), network)
-            last = stopwatch.done()
-    return SLICES
+def _median_ratio(over: list[float], under: list[float]) -> float:
+    return median(a / b for a, b in zip(over, under, strict=True))
 
 
-def _volumes(folder: Path, pixels: int) -> Iterator[Tensor]:
-    """The same volume of noise, read and preprocessed again and again: (1, 1, H, W, slices)."""
-    path = folder / "volume.nii.gz"
-    noise = np.random.default_rng(0).integers(0, 1000, (216, 256, SLICES)).astype(np.int16)
-    nib.save(nib.Nifti1Image(noise, np.diag([-1.4, -1.4, 10.0, 1.0])), path)
-    spacing = FIELD_OF_VIEW / pixels
-    preprocess = SliceGrid((spacing, spacing), (pixels, pixels)).preprocessing()
-    while True:
-        yield preprocess({"image": str(path)})["image"].as_tensor().unsqueeze(0)
+def _memory_of_bundle(job: Job) -> float | None:
+    return _memory(bundle_step(job), job.device)
 
 
-def table(results: Iterable[Result]) -> str:
-    header = ("size", "task", "images/step", "timed steps", "s/step", "steps/s", "images/s", "waiting", "peak MB")
-    rows = []
-    for r in results:
-        size = f"{r.size}: {r.pixels} x {r.pixels}, {r.filters} filters, {r.precision}"
-        speeds = [f"{value:.3g}" for value in (r.seconds_per_step, r.steps_per_second, r.images_per_second)]
-        memory = "unknown" if r.peak_memory_mb is None else f"{r.peak_memory_mb:.0f}"
-        rows.append((size, r.task, str(r.images), str(r.timed_steps), *speeds, f"{r.waiting:.2%}", memory))
-    return markdown_table(header, rows)
+def _memory_of_plain(job: Job) -> float | None:
+    return _memory(plain_step(job), job.device)
+
+
+def _memory(step: Step, device: str) -> float | None:
+    for _ in range(2):
+        step()
+    return peak_memory_mb(device)
+
+
+def table(job: Job, result: Result) -> str:
+    r, images = result, 2 * job.batch_size
+    memory = ["unknown" if mb is None else f"{mb:.0f}" for mb in (r.bundle_memory_mb, r.plain_memory_mb)]
+
+    def row(name: str, seconds: float, ratio: float, flop: str = "", mb: str = "") -> tuple[str, ...]:
+        return name, f"{seconds:.3g}", f"{images / seconds:.3g}", f"{ratio:.2f}", flop, mb
+
+    rows = [
+        row("bundle's step", r.bundle_s, 1.0, f"{r.bundle_flop / 1e12:.3g}", memory[0]),
+        row("plain step", r.plain_s, 1 / r.ratio, f"{r.plain_flop / 1e12:.3g}", memory[1]),
+        row("convolutions alone", r.convolutions_s, 1 / r.share_of_convolutions),
+        *(row(f"bundle's, {WORDS[name]}", r.variants_s[name], 1 / r.variants[name]) for name in r.variants),
+    ]
+    size = f"{job.pixels} x {job.pixels}, {job.filters} filters, {Precision(job.precision, job.device).name}"
+    hours = EPOCHS * SLICES / job.batch_size * r.bundle_s / 3600
+    said = [
+        f"{size}, {r.rounds} rounds: {r.ratio:.2f} times the plain step's speed,",
+        f"{r.share_of_convolutions:.0%} of the convolutions' own throughput,",
+        f"{r.share_of_ceiling:.0%} of the ceiling (matrix product {r.matrix_flop_s / 1e12:.3g} TFLOP/s,",
+        f"3 x 3 convolution {r.convolution_flop_s / 1e12:.3g} TFLOP/s). At this speed {EPOCHS} epochs of {SLICES} slices take",
+        f"{hours:.2g} h of steps.",
+    ]
+    return f"{' '.join(said)}\n\n" + markdown_table(("", "s", "images/s", "speed", "TFLOP", "peak MB"), rows)
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--size", choices=[*SIZES, "all"], default="all", help="small: 96 x 96, 16 filters; paper: 192 x 192, 64"
-    )
-    parser.add_argument("--task", choices=["training", "inference", "all"], default="all")
-    parser.add_argument("--steps", type=int, help="timed steps each; default: as many as --seconds hold")
-    parser.add_argument("--seconds", type=float, default=30.0, help="for each measurement, of at least one step")
-    parser.add_argument("--precision", choices=["auto", *DTYPES], default="auto")
+    parser.add_argument("--pixels", type=int, default=96)
+    parser.add_argument("--filters", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of rounds, at least one")
+    parser.add_argument("--precision", choices=["auto", *DTYPES], default="auto", help="of the bundle's step")
+    parser.add_argument("--compile", action="store_true", help="the bundle's step")
+    parser.add_argument("--channels_last", action="store_true", help="in the bundle's step")
+    parser.add_argument("--variants", nargs="*", choices=VARIANTS, help="default: those that are usual on the device")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--json", type=Path, help="write the results to this file, too")
-    parser.add_argument("--pixels", type=int, help="other than the size's")
-    parser.add_argument("--filters", type=int, help="other than the size's")
+    parser.add_argument("--json", type=Path, help="write the result to this file, too")
     options = parser.parse_args(arguments)
-    if options.steps is not None and options.steps < 1:
-        parser.error(f"--steps must be at least 1, got {options.steps}")
-
-    here = machine(options.device)
+    job = Job(
+        options.pixels,
+        options.filters,
+        options.device,
+        options.precision,
+        options.seconds,
+        compile=options.compile,
+        channels_last=options.channels_last,
+    )
+    variants = USUAL[torch.device(job.device).type] if options.variants is None else options.variants
+    here = machine(job.device)
     print(", ".join(f"{name}: {value}" for name, value in here.items()))
-    results = []
-    for size in SIZES if options.size == "all" else [options.size]:
-        pixels, filters = options.pixels or SIZES[size][0], options.filters or SIZES[size][1]
-        for task in ["training", "inference"] if options.task == "all" else [options.task]:
-            print(f"Measuring {task}, {size} ...", flush=True)
-            job = Job(task, size, pixels, filters, options.device, options.precision, options.steps, options.seconds)
-            results.append(in_own_process(measure, job))
+    result = measure(job, variants)
     if options.json:
-        write_json(options.json, {"machine": here, "results": [asdict(result) for result in results]})
-    print(f"\n{__doc__}\n{table(results)}")
+        write_json(options.json, {"machine": here, "job": asdict(job), "result": asdict(result)})
+    print(f"\n{__doc__}\n{table(job, result)}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from scripts.errors import InputError
 from scripts.networks.initialization import initialize_normal
+from scripts.networks.instance_norm import InstanceNorm2d
 
 DOWNSAMPLING_FACTOR = 4
 SMALLEST_SIZE = 2 * DOWNSAMPLING_FACTOR  # reflection needs two pixels where the network is coarsest
@@ -19,7 +20,7 @@ class ResidualBlock(nn.Module):
             *_convolution_block(channels, channels, kernel_size=3),
             nn.ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3),
-            nn.InstanceNorm2d(channels),
+            InstanceNorm2d(channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,14 +55,14 @@ class ResNetGenerator(nn.Module):
         for width in (filters, 2 * filters):
             layers += [
                 nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
-                nn.InstanceNorm2d(2 * width),
+                InstanceNorm2d(2 * width),
                 nn.ReLU(inplace=True),
             ]
         layers += [ResidualBlock(4 * filters) for _ in range(blocks)]
         for width in (4 * filters, 2 * filters):
             layers += [
                 nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1),
-                nn.InstanceNorm2d(width // 2),
+                InstanceNorm2d(width // 2),
                 nn.ReLU(inplace=True),
             ]
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(filters, out_channels, 7), ACTIVATIONS[activation]()]
@@ -82,6 +83,6 @@ def _convolution_block(in_channels: int, out_channels: int, kernel_size: int) ->
     return [
         nn.ReflectionPad2d(kernel_size // 2),
         nn.Conv2d(in_channels, out_channels, kernel_size),
-        nn.InstanceNorm2d(out_channels),
+        InstanceNorm2d(out_channels),
         nn.ReLU(inplace=True),
     ]

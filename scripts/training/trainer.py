@@ -13,41 +13,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from scripts.objectives.interface import Objective
+from scripts.training import processes
 from scripts.training.finite import FiniteGuard
+from scripts.training.losses import StepLosses
 from scripts.training.pool import FakePool
 from scripts.training.precision import Precision
 
-WITHOUT_EFFECT = ("amp", "amp_kwargs", "compile", "compile_kwargs", "iteration_update", "prepare_batch", "to_kwargs")
+WITHOUT_EFFECT = ("amp", "amp_kwargs", "compile_kwargs", "iteration_update", "prepare_batch", "to_kwargs")
 """Options of MONAI's trainer for what is done otherwise here."""
-
-
-class WeightedSum(Protocol):
-    """Turns named terms into the scalar to minimise."""
-
-    def total(self, terms: Mapping[str, Tensor]) -> Tensor: ...
-
-
-class Objective(Protocol):
-    """The mathematics of a method; ``scripts.objectives.cyclegan`` is the model to read."""
-
-    generators: nn.ModuleDict
-    discriminators: nn.ModuleDict
-
-    @property
-    def weights(self) -> WeightedSum: ...
-
-    @property
-    def needs_unlabeled(self) -> bool: ...
-
-    def translate(self, batch: Mapping[str, Any], everything: bool = False) -> dict[str, Tensor]: ...
-
-    def generator_terms(self, batch: Mapping[str, Any], t: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
-
-    def fakes(self, t: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]: ...
-
-    def discriminator_terms(
-        self, batch: Mapping[str, Any], t: Mapping[str, Tensor], fakes: Mapping[str, tuple[Tensor, ...]]
-    ) -> dict[str, Tensor]: ...
 
 
 @runtime_checkable
@@ -84,6 +58,8 @@ class AlternatingTrainer(SupervisedTrainer):
         pool_size: see ``FakePool``.
         seed: of the pools.
         finite_check_interval: iterations between looks for a non-finite term; None: 1 on the CPU, 50 on CUDA.
+        compile: see ``StepLosses``; the first steps then take minutes.
+        channels_last: whether networks and images lie in memory with the channels last.
         train_handlers: in the order in which they shall act; None (a disabled one in a config) is passed over.
         **trainer_options: of MONAI's ``SupervisedTrainer`` (device, max_epochs, train_data_loader,
             accumulation_steps, ...). Its ``network`` and ``loss_function`` are the objective's segmentor and total;
@@ -91,6 +67,7 @@ class AlternatingTrainer(SupervisedTrainer):
 
     Raises:
         TypeError: for an option of MONAI's that would be without effect here (``amp``: see ``precision``).
+        InputError: an unknown ``precision``, or an unknown ``compile``.
         ValueError: for data of unknown length without an ``epoch_length``, a ``clip_norm`` that is not positive, or
             discriminators without an optimizer.
     """
@@ -106,13 +83,15 @@ class AlternatingTrainer(SupervisedTrainer):
         pool_size: int = 50,
         seed: int = 0,
         finite_check_interval: int | None = None,
+        compile: bool | str = False,
+        channels_last: bool = False,
         train_handlers: Iterable | None = None,
         **trainer_options: Any,
     ) -> None:
         _check_options(trainer_options, clip_norm)
         if discriminator_optimizer is None and any(True for _ in objective.discriminators.parameters()):
             raise ValueError("the objective has discriminators, but discriminator_optimizer is None: give one.")
-        defaults: dict[str, Any] = {"decollate": False, "optim_set_to_none": True}
+        defaults: dict[str, Any] = {"decollate": False, "optim_set_to_none": True, "non_blocking": True}
         super().__init__(
             network=objective.generators["segmentor"],
             optimizer=optimizer,
@@ -122,18 +101,27 @@ class AlternatingTrainer(SupervisedTrainer):
         if self.state.epoch_length is None:
             raise ValueError("the training data has no length: give epoch_length, the number of batches in an epoch.")
         self.objective = objective
+        self.losses = StepLosses(objective, compile, self.state.device)
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        if channels_last:
+            objective.generators.to(memory_format=self.layout)
+            objective.discriminators.to(memory_format=self.layout)
         sides = {"generators": optimizer, "discriminators": discriminator_optimizer}
         self.optimizers = {side: optimizer for side, optimizer in sides.items() if optimizer is not None}
         self.precision = Precision(precision, self.state.device)
         self.scalers = {side: self.precision.scaler() for side in self.optimizers}
         self.clip_norm = clip_norm
-        self.pools = {name: FakePool(pool_size, seed + i) for i, name in enumerate(objective.discriminators)}
+        self.pools = {
+            name: FakePool(pool_size, seed + i + len(objective.discriminators) * processes.rank())
+            for i, name in enumerate(objective.discriminators)
+        }
         factor = lr_schedule or (lambda epoch: 1.0)
         self.schedulers = {side: LambdaLR(optimizer, factor) for side, optimizer in self.optimizers.items()}
         on_cuda = self.state.device.type == "cuda"
         self.guard = FiniteGuard((50 if on_cuda else 1) if finite_check_interval is None else finite_check_interval)
         self.on_exit = ExitStack()
         self.stateful: dict[str, Stateful] = {}  # handlers whose memory is saved with the training's
+        self.add_event_handler(Events.STARTED, AlternatingTrainer._share_weights)
         self.add_event_handler(Events.EPOCH_STARTED, AlternatingTrainer._start_epoch)
         self.add_event_handler(Events.EPOCH_COMPLETED, AlternatingTrainer._complete_epoch)
         # After the engine's own, so that handlers of an epoch's end see its means and the next learning rate.
@@ -168,22 +156,21 @@ class AlternatingTrainer(SupervisedTrainer):
 
     def _iteration(self, engine: Any, batchdata: Mapping[str, Any]) -> Any:
         """One step. The protocol: freeze D, translate, update G; unfreeze D, update D on pooled fakes."""
-        objective, guard, iteration = self.objective, self.guard, self.state.iteration
+        objective, losses, guard, iteration = self.objective, self.losses, self.guard, self.state.iteration
         batch = self._to_device(batchdata) | {"progress": self.progress}
-        files = batch.get("files", ())
+        files = batch.pop("files", ())
         self.state.output = {Keys.IMAGE: batch["image"], Keys.LABEL: batch["label"]}
         objective.generators.train()
         objective.discriminators.train()
+        losses.begin()
 
         # 1. Generators, judged by frozen discriminators.
         with frozen(objective.discriminators):
             with self.precision.autocast():
-                translated = objective.translate(batch)
-                if "logits" in translated:
-                    self.state.output[Keys.PRED] = translated["logits"].detach()
-                self.fire_event(IterationEvents.FORWARD_COMPLETED)
-                terms = objective.generator_terms(batch, translated)
-                loss = objective.weights.total(terms)
+                loss, terms, translated = losses.generators(batch)
+            if "logits" in translated:
+                self.state.output[Keys.PRED] = translated["logits"].detach()
+            self.fire_event(IterationEvents.FORWARD_COMPLETED)
             self._put_out({Keys.LOSS: loss, **terms})
             self.fire_event(IterationEvents.LOSS_COMPLETED)
             guard.watch(iteration, terms, files)
@@ -195,8 +182,8 @@ class AlternatingTrainer(SupervisedTrainer):
         fakes = {name: self.pools[name].exchange(fake) for name, fake in objective.fakes(translated).items()}
         if fakes:
             with self.precision.autocast():
-                terms = objective.discriminator_terms(batch, translated, fakes)
-                loss = torch.stack(list(terms.values())).sum()
+                translated = {name: tensor.detach() for name, tensor in translated.items()}
+                loss, terms = losses.discriminators(batch, translated, fakes)
             self._put_out(terms)
             guard.watch(iteration, terms, files)
             self._backward("discriminators", loss)
@@ -221,9 +208,10 @@ class AlternatingTrainer(SupervisedTrainer):
         if self.accumulating:
             return
         optimizer, scaler = self.optimizers[side], self.scalers[side]
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        processes.average_gradients(parameters)
         if self.clip_norm is not None:
             scaler.unscale_(optimizer)
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(parameters, self.clip_norm)
         scaler.step(optimizer)
         scaler.update()
@@ -231,9 +219,16 @@ class AlternatingTrainer(SupervisedTrainer):
 
     def _to_device(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         def move(value: Any) -> Any:
-            return value.to(self.state.device, non_blocking=self.non_blocking) if torch.is_tensor(value) else value
+            if not torch.is_tensor(value):
+                return value
+            value = value.to(self.state.device, non_blocking=self.non_blocking)
+            return value.contiguous(memory_format=self.layout) if value.ndim == 4 else value
 
         return {name: move(value) for name, value in batch.items()}
+
+    def _share_weights(self) -> None:
+        processes.share_weights(self.objective.generators)
+        processes.share_weights(self.objective.discriminators)
 
     def _start_epoch(self) -> None:
         # An epoch that was broken off leaves neither sums nor gradients to this one.
@@ -244,7 +239,8 @@ class AlternatingTrainer(SupervisedTrainer):
 
     def _complete_epoch(self) -> None:
         self.guard.check()
-        self.state.metrics |= {name: float(value) / self._summed for name, value in self._sums.items()}
+        means = processes.averaged({name: value / self._summed for name, value in self._sums.items()})
+        self.state.metrics |= {name: float(value) for name, value in means.items()}
         for scheduler in self.schedulers.values():
             if scheduler.optimizer.state:  # the discriminators' is empty while no adversarial term is active
                 scheduler.step()
@@ -268,7 +264,7 @@ def _check_options(options: Mapping[str, Any], clip_norm: float | None) -> None:
     if ineffective:
         raise TypeError(
             f"{', '.join(ineffective)} would be without effect: the objective and the option precision decide how a "
-            "step is computed; compile networks in place (network.compile())."
+            "step is computed."
         )
     if clip_norm is not None and not clip_norm > 0:
         raise ValueError(f"clip_norm must be positive, or None not to clip, got {clip_norm}.")

@@ -1,184 +1,87 @@
-"""The benchmark of a step, at a tiny size: it runs the real engine, counts right and says what it measured."""
+"""A training step measured: the plain step makes the bundle's numbers with more passes, and the table says what was measured."""
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from scripts.benchmarks import measurement, step
-from scripts.benchmarks.measurement import Stopwatch, machine, markdown_table, peak_memory_mb
-from scripts.benchmarks.step import Job, Result, measure
-from scripts.training.trainer import AlternatingTrainer
+from scripts.benchmarks import step
+from scripts.benchmarks.bundle_step import Job, bundle_step, plain_step
+from scripts.benchmarks.convolutions import ConvolutionsAlone, recorded
 
-TINY = Job(
-    "training", "small", pixels=16, filters=2, device="cpu", precision="float32", steps=2, seconds=0.0
-)  # fmt: skip
+TINY = Job(pixels=16, filters=2, device="cpu", precision="float32", seconds=0.0, blocks=1)
 
 
-class Clock:
-    """Time that passes only when told."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.time = 100.0
-        monkeypatch.setattr(measurement, "perf_counter", lambda: self.time)
-
-    def step(self, stopwatch: Stopwatch, waiting: float, working: float) -> bool:
-        stopwatch.wait()
-        self.time += waiting
-        stopwatch.work()
-        self.time += working
-        last = stopwatch.done()
-        self.time += 1000.0  # between steps
-        return last
+def test_the_bundles_step_and_the_plain_step_make_the_same_numbers() -> None:
+    """Twelve updates: the pools of 50 fill at the tenth, and answer with older fakes from then on."""
+    bundle, plain = bundle_step(TINY), plain_step(TINY)
+    for _ in range(12):
+        ours, theirs = bundle(), plain()
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            torch.testing.assert_close(value, theirs[name], rtol=2e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
 
 
-# The stopwatch
+@pytest.mark.parametrize("changed", [*step.VARIANTS])
+def test_every_variant_makes_the_same_numbers(changed: str) -> None:
+    """Within the rounding of its precision; compiled functions by the backend that only traces."""
+    options = step.VARIANTS[changed]
+    if "compile" in options:
+        options = options | {"compile": "eager"}
+    bundle, other = bundle_step(TINY), bundle_step(replace(TINY, **options))
+    tolerance = {"rtol": 0.1, "atol": 0.02} if changed == "bfloat16" else {"rtol": 2e-3, "atol": 1e-4}
+    for _ in range(3):
+        ours, theirs = bundle(), other()
+        for name, value in ours.items():
+            torch.testing.assert_close(value.float(), theirs[name].float(), **tolerance, msg=lambda m, n=name: f"{n}: {m}")
 
 
-def test_the_stopwatch_tells_waiting_from_work_and_leaves_out_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, stopwatch = Clock(monkeypatch), Stopwatch("cpu", warm_up=2, steps=3)
-    times = [(5, 50), (4, 40), (1, 2), (1, 3), (2, 7)]
-    assert [clock.step(stopwatch, *both) for both in times] == [False, False, False, False, True]
-    assert (stopwatch.timed, stopwatch.total, stopwatch.waited) == (3, 16, 4)
+def test_five_generator_passes_in_three_calls_for_images_of_noise() -> None:
+    """The segmentor's first layer sees x and x' together, then G_SI(y); each with the gradients that a term asks for."""
+    bundle = bundle_step(TINY)
+    with recorded(bundle.networks) as calls:
+        bundle()
+    segmentor, image_generator = bundle.trainer.objective.generators.values()
+    first = {
+        network: next(m for m in network.modules() if isinstance(m, torch.nn.Conv2d))
+        for network in (segmentor, image_generator)
+    }
+    assert [(call.shape[0], call.of_input, call.of_weight) for call in calls if call.layer is first[segmentor]] == [
+        (10, False, True), (5, True, True)
+    ]  # fmt: skip
+    assert [call.shape[0] for call in calls if call.layer is first[image_generator]] == [10]
+    judge = bundle.trainer.objective.discriminators["mask_discriminator"]
+    seen = [(call.of_input, call.of_weight) for call in calls if call.layer is judge.layers[0]]
+    assert seen == [(True, False), (False, True), (False, True)]  # for the generators, frozen; then real and fake
 
 
-@pytest.mark.parametrize(("seconds", "timed"), [(0, 1), (9, 1), (10, 1), (10.5, 2), (35, 4)])
-def test_without_a_number_of_steps_the_time_decides(
-    monkeypatch: pytest.MonkeyPatch, seconds: float, timed: int
+def test_convolutions_alone_leave_the_networks_as_they_are() -> None:
+    bundle = bundle_step(TINY)
+    with recorded(bundle.networks) as calls:
+        bundle()
+    before = [parameter.clone() for parameter in bundle.networks.parameters()]
+    ConvolutionsAlone(calls, "cpu")()
+    assert all(torch.equal(a, b) for a, b in zip(before, bundle.networks.parameters(), strict=True))
+    assert all(parameter.grad is None for parameter in bundle.networks.parameters())
+
+
+def test_the_table_is_last_and_the_json_agrees_with_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clock, stopwatch = Clock(monkeypatch), Stopwatch("cpu", warm_up=1, seconds=seconds)
-    while not clock.step(stopwatch, 1, 9):
-        pass
-    assert stopwatch.timed == timed
-
-
-# Measuring
-
-
-@pytest.mark.parametrize("task", ["training", "inference"])
-@pytest.mark.parametrize("size", ["small", "paper"])
-def test_a_result_agrees_with_itself(task: str, size: str) -> None:
-    result = measure(replace(TINY, task=task, size=size))
-    assert (result.task, result.size, result.pixels, result.filters, result.timed_steps) == (task, size, 16, 2, 2)
-    assert result.images == 10
-    assert result.precision == "float32"
-    assert result.seconds_per_step > 0
-    assert result.steps_per_second == pytest.approx(1 / result.seconds_per_step)
-    assert result.images_per_second == pytest.approx(10 / result.seconds_per_step)
-    assert 0 < result.waiting < 1
-    assert result.peak_memory_mb > 50  # torch alone
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"), [("small", [(10, 1, 16, 16)] * 4), ("paper", [(10, 1, 32, 32), *[(10, 1, 16, 16)] * 2])]
-)
-def test_training_is_the_engines_step_on_all_the_images(
-    monkeypatch: pytest.MonkeyPatch, size: str, expected: list[tuple[int, ...]]
-) -> None:
-    """Two steps warm up and two count; at the paper's size on a CPU one small one warms up."""
-    seen, terms = [], []
-    iteration = AlternatingTrainer._iteration
-
-    def watched(self: AlternatingTrainer, engine: object, batch: dict) -> dict:
-        seen.append(tuple(torch.cat([batch["image"], batch["unlabeled_image"]]).shape))
-        output = iteration(self, engine, batch)
-        terms.append({name for name, value in output.items() if value.ndim == 0})
-        return output
-
-    monkeypatch.setattr(AlternatingTrainer, "_iteration", watched)
-    measure(replace(TINY, size=size))
-    assert seen == expected
-    assert terms[-1] == {
-        "loss", "segmentation", "image_reconstruction", "mask_cycle", "image_cycle", "mask_adversarial",
-        "image_adversarial", "mask_discriminator", "image_discriminator",
-    }  # fmt: skip
-
-
-def test_inference_predicts_whole_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    infer = step.StackInferer.__call__
-
-    def watched(self: step.StackInferer, inputs: torch.Tensor, network: torch.nn.Module) -> torch.Tensor:
-        probabilities = infer(self, inputs, network)
-        seen.append((tuple(inputs.shape), tuple(probabilities.shape), network.training, probabilities.requires_grad))
-        return probabilities
-
-    monkeypatch.setattr(step.StackInferer, "__call__", watched)
-    measure(replace(TINY, task="inference", steps=1))
-    assert seen == [((1, 1, 16, 16, 10), (1, 4, 16, 16, 10), False, False)] * 3
-
-
-def test_the_precision_is_the_one_asked_for() -> None:
-    result = measure(replace(TINY, task="inference", precision="bfloat16", steps=1))
-    assert result.precision == "bfloat16"
-
-
-# What is said
-
-
-def test_the_command_measures_in_its_own_process_and_ends_with_the_table(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    path = tmp_path / "out" / "step.json"
-    options = "--size small --task inference --pixels 16 --filters 2 --steps 1 --device cpu --precision float32"
-    step.main([*options.split(), "--json", str(path)])
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("device: CPU, CPU: ")
-    assert re.search(rf"threads: \d+, torch: {re.escape(torch.__version__)}", lines[0])
-    assert lines[-3].startswith("| size ")
-    assert re.match(r"\| small: 16 x 16, 2 filters, float32 \| inference \| 10 +\| 1 ", lines[-1])
-    assert len({len(line) for line in lines[-3:]}) == 1
-    content = json.loads(path.read_text(encoding="utf-8"))
-    assert content["machine"] == machine("cpu")
-    (result,) = content["results"]
-    assert f"| {result['images_per_second']:.3g} " in lines[-1]
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ("", [("training", "small", 96, 16), ("inference", "small", 96, 16), ("training", "paper", 192, 64), ("inference", "paper", 192, 64)]),
-        ("--size paper --task training", [("training", "paper", 192, 64)]),
-        ("--size small --filters 8", [("training", "small", 96, 8), ("inference", "small", 96, 8)]),
-    ],
-    ids=["default", "paper", "filters"],
-)  # fmt: skip
-def test_the_options_choose_what_is_measured(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: str, expected: list[tuple]
-) -> None:
-    jobs = []
-
-    def pretend(measure: object, job: Job) -> Result:
-        jobs.append(job)
-        return Result(job.task, job.size, job.pixels, job.filters, "float32", 10, 1, 2.0, 0.5, 5.0, 0.25, None)
-
-    monkeypatch.setattr(step, "in_own_process", pretend)
-    step.main([*options.split(), "--device", "cpu", "--seconds", "7"])
-    assert [(job.task, job.size, job.pixels, job.filters) for job in jobs] == expected
-    assert {(job.seconds, job.steps, job.precision) for job in jobs} == {(7.0, None, "auto")}
-    table = capsys.readouterr().out.splitlines()[-len(expected) :]
-    assert all(re.search(r"\| 2 +\| 0\.5 +\| 5 +\| 25\.00% +\| unknown", line) for line in table)
-
-
-@pytest.mark.parametrize("options", ["--steps 0", "--size huge", "--task both", "--precision int8"])
-def test_options_that_make_no_sense_are_refused(options: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        step.main(options.split())
-    assert caught.value.code == 2
-    assert options.split()[0] in capsys.readouterr().err
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="only Linux tells the peak memory in a second way")
-def test_the_peak_memory_is_what_linux_says() -> None:
-    high_water = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
-    assert high_water is not None
-    assert peak_memory_mb("cpu") == pytest.approx(int(high_water.group(1)) / 1024, rel=0.05)
-
-
-def test_a_table_is_aligned_and_is_markdown() -> None:
-    assert markdown_table(("a", "long"), [("12345", "b"), ("1", "")]) == (
-        "| a     | long |\n| ----- | ---- |\n| 12345 | b    |\n| 1     |      |"
-    )
+    monkeypatch.setattr(step, "in_own_process", lambda measure, job: measure(job))
+    monkeypatch.setattr(step, "matrix_ceiling", lambda device, dtype: 1e15)
+    monkeypatch.setattr(step, "convolution_ceiling", lambda device, dtype: 2e15)
+    path = tmp_path / "step.json"
+    step.main(f"--pixels 16 --filters 2 --seconds 0 --device cpu --precision float32 --variants norm --json {path}".split())
+    result = json.loads(path.read_text())["result"]
+    assert result["rounds"] == 1
+    assert result["ratio"] == pytest.approx(result["plain_s"] / result["bundle_s"])
+    assert result["share_of_convolutions"] == pytest.approx(result["convolutions_s"] / result["bundle_s"])
+    assert result["share_of_ceiling"] == pytest.approx(result["bundle_flop"] / result["bundle_s"] / 2e15)
+    assert result["plain_flop"] > result["bundle_flop"] > 0  # by the unused pass
+    assert result["bundle_memory_mb"] > 50
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("| bundle's, PyTorch's instance norm")
+    assert result["variants"]["norm"] == pytest.approx(result["variants_s"]["norm"] / result["bundle_s"])

@@ -22,7 +22,7 @@ def _seed() -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_convolutions_are_normal_and_biases_zero(name: str) -> None:
-    convolutions = [m for m in NETWORKS[name]().modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    convolutions = [m for m in NETWORKS[name]().modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
     weights = torch.cat([c.weight.detach().flatten() for c in convolutions])
     assert kstest(weights.numpy(), "norm", args=(0, 0.02)).pvalue > 0.01
     assert not any(c.bias.any() for c in convolutions if c.bias is not None)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from scripts.benchmarks.plain_step import as_convolutions
 from scripts.networks.pixel_discriminator import PixelDiscriminator
 
 
@@ -28,12 +29,24 @@ def test_scores_every_pixel(in_channels: int, height: int, width: int) -> None:
 
 def test_layers_are_the_papers() -> None:
     layers = PixelDiscriminator(4).layers
-    kinds = [nn.Conv2d, nn.LeakyReLU, nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU, nn.Conv2d]
+    kinds = [nn.Linear, nn.LeakyReLU, nn.Linear, nn.BatchNorm1d, nn.LeakyReLU, nn.Linear]
     assert [type(layer) for layer in layers] == kinds, "batch norm after the second, nothing after the last convolution"
-    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
-    assert [(c.in_channels, c.out_channels) for c in convolutions] == [(4, 64), (64, 128), (128, 1)]
-    assert all(c.kernel_size == (1, 1) and c.stride == (1, 1) and c.padding == (0, 0) for c in convolutions)
+    convolutions = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    assert [(c.in_features, c.out_features) for c in convolutions] == [(4, 64), (64, 128), (128, 1)]
     assert [layer.negative_slope for layer in layers if isinstance(layer, nn.LeakyReLU)] == [0.2, 0.2]
+
+
+def test_is_the_paper_discriminator_of_1x1_convolutions(discriminator: PixelDiscriminator) -> None:
+    """The same scores, gradients and running statistics."""
+    plain = as_convolutions(discriminator)
+    x = torch.randn(2, 3, 8, 12, requires_grad=True)
+    scores, expected = discriminator(x), plain(x)
+    torch.testing.assert_close(scores, expected)
+    weights = torch.randn_like(scores)
+    torch.testing.assert_close(
+        torch.autograd.grad((scores * weights).sum(), x), torch.autograd.grad((expected * weights).sum(), x)
+    )
+    torch.testing.assert_close(discriminator.layers[3].running_var, plain[3].running_var)
 
 
 @pytest.mark.parametrize("pixel", [(0, 0, 0), (1, 3, 5), (1, 7, 7)])

@@ -15,6 +15,7 @@ from monai.engines.utils import IterationEvents
 from monai.handlers import from_engine
 from torch import Tensor, nn
 
+from scripts.errors import InputError
 from scripts.networks.pixel_discriminator import PixelDiscriminator
 from scripts.networks.resnet_generator import ResNetGenerator
 from scripts.objectives.cyclegan import CycleGANObjective, CycleGANWeights
@@ -523,14 +524,15 @@ def test_pools_are_seeded_and_one_a_discriminator() -> None:
     [
         ({"amp": True}, TypeError, "amp would be without effect"),
         (
-            {"compile": True, "to_kwargs": {"dtype": torch.half}},
+            {"compile_kwargs": {"mode": "default"}, "to_kwargs": {"dtype": torch.half}},
             TypeError,
-            "compile, to_kwargs would be without effect",
+            "compile_kwargs, to_kwargs would be without effect",
         ),
         ({"network": nn.Identity()}, TypeError, "network"),
         ({"clip_norm": 0.0}, ValueError, "clip_norm must be positive"),
         ({"clip_norm": math.nan}, ValueError, "clip_norm must be positive"),
         ({"precision": "half"}, ValueError, "precision must be"),
+        ({"compile": "fast"}, InputError, "compile must be true, false or one of .*inductor.*, got 'fast'"),
         ({"accumulation_steps": 0}, ValueError, "accumulation_steps"),
         ({"finite_check_interval": 0}, ValueError, "1 iteration or more"),
         ({"misspelt": 1}, TypeError, "misspelt"),
