@@ -1,8 +1,9 @@
 """Scores from confusion matrices: of a whole data set, of one case, in the paper's and the standard variant."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
+import ignite.distributed as idist
 import torch
 from ignite.exceptions import NotComputableError
 from ignite.metrics import Metric, MetricsLambda
@@ -74,7 +75,18 @@ class CaseConfusion(Metric):
     def compute(self) -> Tensor:
         if not self._matrices:
             raise NotComputableError("no validation slice was seen: the data list's validation section is empty.")
-        return torch.stack([self._matrices[case] for case in sorted(self._matrices)])
+        matrices = self._of_all_processes()
+        return torch.stack([matrices[case] for case in sorted(matrices)])
+
+    def _of_all_processes(self) -> dict[int, Tensor]:
+        """The matrices of all cases: of several processes each sees some of the slices, and counts add up exactly."""
+        if idist.get_world_size() == 1:
+            return self._matrices
+        matrices: dict[int, Tensor] = {}
+        for seen in cast(list, idist.all_gather(self._matrices)):
+            for case, matrix in seen.items():
+                matrices[case] = matrices.get(case, 0) + matrix
+        return matrices
 
 
 def iou_key(class_name: str) -> str:

@@ -45,6 +45,7 @@ def make_training(phantom_dir: Path, tmp_path: Path) -> Callable[..., ConfigWork
             "dataset_dir": str(phantom_dir),
             "output_dir": str(folder),
             "ckpt_dir": str(Path(folder) / "models"),
+            "cache_dir": str(tmp_path / "cache"),
             "mlflow": False,
         }
         settings |= {name.replace("__", "#"): value for name, value in overrides.items()}

@@ -22,7 +22,8 @@ TINY: dict[str, Any] = {
 
 def training_arguments(folder: Path, dataset_dir: Path | None, **settings: Any) -> list[str]:
     """The command line of a tiny training."""
-    settings = TINY | {"output_dir": str(folder), "ckpt_dir": str(folder / "models")} | settings
+    places = {"output_dir": folder, "ckpt_dir": folder / "models", "cache_dir": folder.parent / "cache"}
+    settings = TINY | {name: str(place) for name, place in places.items()} | settings
     if dataset_dir is not None:
         settings["dataset_dir"] = str(dataset_dir)
     return [part for name, value in settings.items() for part in (f"--{name.replace('__', '#')}", str(value))]

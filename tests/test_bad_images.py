@@ -186,12 +186,12 @@ def label_ids_in_a_folder(root: Path) -> Path:
     ],
     ids=lambda value: value.__name__ if callable(value) else None,
 )
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("processes", [1, 3])
 def test_what_cannot_be_trained_on(
-    train: Callable[..., ConfigWorkflow], tmp_path: Path, data: str, damage: Damage, message: str, threads: int
+    train: Callable[..., ConfigWorkflow], tmp_path: Path, data: str, damage: Damage, message: str, processes: int
 ) -> None:
     damaged = damage(WRITERS[data](tmp_path / "data"))
-    said = refused(lambda: train(data, labeled_fraction=None, reading_threads=threads), tmp_path)
+    said = refused(lambda: train(data, labeled_fraction=None, reading_processes=processes), tmp_path)
     assert message in said
     assert str(damaged) in said
 

@@ -82,7 +82,9 @@ def bundle_step(job: Job) -> BundleStep:
 
 def plain_step(job: Job) -> Step:
     """The yardstick, from the same weights and on the same batch."""
-    plain = Job(job.pixels, job.filters, job.device, "float32", 0, job.blocks, job.batch_size, own_norm=False, linear=False)
+    plain = Job(
+        job.pixels, job.filters, job.device, "float32", 0, job.blocks, job.batch_size, own_norm=False, linear=False
+    )
     objective = paper_objective(plain)
     step, batch = PlainStep(objective, *optimizers(objective, plain), job.device), noise(job)
     return lambda: step(batch)
@@ -91,17 +93,21 @@ def plain_step(job: Job) -> Step:
 def paper_objective(job: Job) -> CycleGANObjective:
     """The paper's four networks and six terms, the same weights each time."""
     torch.manual_seed(0)
-    generators: list[nn.Module] = [
-        ResNetGenerator(1, NUM_CLASSES, job.filters, job.blocks),
-        ResNetGenerator(NUM_CLASSES, 1, job.filters, job.blocks, activation="tanh"),
-    ]
-    discriminators: list[nn.Module] = [PixelDiscriminator(NUM_CLASSES), PixelDiscriminator(1)]
-    if not job.own_norm:
-        generators = [with_plain_norm(generator) for generator in generators]
-    if not job.linear:
-        discriminators = [as_convolutions(discriminator) for discriminator in discriminators]
-    networks = [network.to(job.device) for network in (*generators, *discriminators)]
-    return CycleGANObjective(*networks, num_classes=NUM_CLASSES)
+    segmentor, generator = (
+        network if job.own_norm else with_plain_norm(network)
+        for network in (
+            ResNetGenerator(1, NUM_CLASSES, job.filters, job.blocks),
+            ResNetGenerator(NUM_CLASSES, 1, job.filters, job.blocks, activation="tanh"),
+        )
+    )
+    of_masks, of_images = (
+        network if job.linear else as_convolutions(network)
+        for network in (PixelDiscriminator(NUM_CLASSES), PixelDiscriminator(1))
+    )
+    objective = CycleGANObjective(segmentor, generator, of_masks, of_images, NUM_CLASSES)
+    objective.generators.to(job.device)
+    objective.discriminators.to(job.device)
+    return objective
 
 
 def optimizers(objective: CycleGANObjective, job: Job) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:

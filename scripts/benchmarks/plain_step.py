@@ -120,7 +120,9 @@ def as_convolutions(discriminator: PixelDiscriminator) -> nn.Sequential:
     for layer in deepcopy(discriminator.layers):
         if isinstance(layer, nn.Linear):
             convolution = nn.Conv2d(layer.in_features, layer.out_features, 1, bias=layer.bias is not None)
-            convolution.load_state_dict({name: value.view_as(getattr(convolution, name)) for name, value in layer.state_dict().items()})
+            convolution.load_state_dict(
+                {name: value.view_as(getattr(convolution, name)) for name, value in layer.state_dict().items()}
+            )
             layers.append(convolution.to(layer.weight.device))
         elif isinstance(layer, nn.BatchNorm1d):
             norm = nn.BatchNorm2d(layer.num_features).to(layer.weight.device)

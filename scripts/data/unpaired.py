@@ -51,6 +51,9 @@ class UnpairedBatches:
     fraction gets the same number of updates; ``len`` tells it. Iterating starts at ``position``, a number of batches,
     and goes on for ever: batch i is the same however the run came there.
 
+    Of several processes each gets its share: batch i of all of them together is what batch i of ``batch_size`` times
+    ``processes`` would be, and an epoch has as many fewer batches.
+
     Args:
         labeled: slices with labels.
         unlabeled: slices without; None or empty only if no term needs them.
@@ -59,6 +62,7 @@ class UnpairedBatches:
         unlabeled_needed: whether the objective reads unlabelled images.
         void_class: the class that void pixels are taken for in training; None leaves them void.
         augmentation: what is made of a batch and its number, as ``scripts.data.augmentation.BatchAugmentation`` does.
+        rank, processes: number of this process, from 0 on, and of all.
 
     Raises:
         InputError: no labelled slice; no unlabelled one though needed; fewer slices than one batch.
@@ -73,6 +77,8 @@ class UnpairedBatches:
         unlabeled_needed: bool = True,
         void_class: int | None = None,
         augmentation: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
+        rank: int = 0,
+        processes: int = 1,
     ) -> None:
         if len(labeled) == 0 or "label" not in labeled.take([0]):
             raise InputError(
@@ -85,9 +91,10 @@ class UnpairedBatches:
                 "no unlabelled case, and the method learns from unlabelled images: choose a smaller labeled_fraction or "
                 "labeled_patients, add unlabelled cases, or train supervised only (all unsupervised weights 0)."
             )
-        if not 1 <= batch_size <= len(labeled) + count:
+        if not 1 <= batch_size * processes <= len(labeled) + count:
+            each = "" if processes == 1 else f" for each of {processes} processes"
             raise InputError(
-                f"{len(labeled) + count} training slices do not make one batch of {batch_size}: give more training "
+                f"{len(labeled) + count} training slices do not make one batch of {batch_size}{each}: give more training "
                 "patients or a batch_size from 1 to that number."
             )
         self.labeled = labeled
@@ -95,7 +102,9 @@ class UnpairedBatches:
         self.batch_size = batch_size
         self.void_class = void_class
         self.augmentation = augmentation
-        self.epoch_length = (len(labeled) + count) // batch_size
+        self.rank = rank
+        self.processes = processes
+        self.epoch_length = (len(labeled) + count) // (batch_size * processes)
         self.position = 0
         self._labeled_order = ShuffledStream(len(labeled), seed, 0)
         self._unlabeled_order = ShuffledStream(max(count, 1), seed, 1)
@@ -112,7 +121,8 @@ class UnpairedBatches:
     def batch(self, position: int) -> dict:
         """Batch number ``position``: ``image`` (B, C, H, W) float32, ``label`` (B, H, W) int64, ``unlabeled_image``
         (B, C, H, W) float32 if needed, what the augmentation adds, and ``files``, the names of both."""
-        start = position * self.batch_size
+        number = position * self.processes + self.rank
+        start = number * self.batch_size
         indices = self._labeled_order.take(start, self.batch_size)
         taken = self.labeled.take(indices)
         label = taken["label"]
@@ -125,5 +135,5 @@ class UnpairedBatches:
             batch["unlabeled_image"] = self.unlabeled.take(indices)["image"]
             files += self.unlabeled.names(indices)
         if self.augmentation is not None:
-            batch = self.augmentation(batch, position)
+            batch = self.augmentation(batch, number)
         return batch | {"files": files}

@@ -7,6 +7,7 @@ of Mondal et al. (arXiv 1908.11569), not the pretrained DeepLab of the original.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -108,6 +109,10 @@ class AdversarialObjective:
         """Whether an active term reads unlabelled images."""
         return bool(self.weights.active() & {"unlabeled_adversarial", "self_taught"})
 
+    def schedule(self, progress: float) -> dict[str, Any]:
+        """``self_taught``: whether the warm-up is over, at ``progress`` in [0, 1)."""
+        return {"self_taught": progress >= self.warm_up}
+
     def translate(self, batch: Mapping[str, Tensor], everything: bool = False) -> dict[str, Tensor]:
         """Send labelled and unlabelled images through S.
 
@@ -131,7 +136,7 @@ class AdversarialObjective:
         if self.needs_unlabeled:
             scores = score(t["unlabeled_logits"].softmax(1))
             everywhere = torch.ones_like(scores, dtype=torch.bool)
-            taught = float(batch.get("progress", 1)) >= self.warm_up
+            taught = batch.get("self_taught", True)
             terms["unlabeled_adversarial"] = lambda: adversarial(scores, everywhere)
             terms["self_taught"] = lambda: (
                 self_taught(t["unlabeled_logits"], scores, self.confidence) if taught else scores.new_zeros(())

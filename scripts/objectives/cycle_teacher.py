@@ -12,6 +12,7 @@ surroundings: it sees the image with E erased, and the mask within E, and fills 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import exp
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -162,10 +163,15 @@ class CycleTeacherObjective:
         share = min(1.0, (progress - self.warm_up) / self.ramp) if self.ramp else 1.0
         return exp(-5 * (1 - share) ** 2)
 
-    def active(self, batch: Mapping[str, object]) -> set[str]:
-        """Names of the terms that count at the batch's ``progress`` (1 if absent)."""
+    def schedule(self, progress: float) -> dict[str, Any]:
+        """``strength`` at ``progress``, and ``unsupervised``: whether it is more than 0."""
+        strength = self.strength(progress)
+        return {"strength": strength, "unsupervised": strength > 0}
+
+    def active(self, batch: Mapping[str, Any]) -> set[str]:
+        """Names of the terms that count by the batch's ``unsupervised`` (True if absent)."""
         active = self.weights.active()
-        return active if self.strength(float(batch.get("progress", 1))) else active - UNSUPERVISED  # type: ignore[arg-type]
+        return active if batch.get("unsupervised", True) else active - UNSUPERVISED
 
     def translate(self, batch: Mapping[str, Tensor], everything: bool = False) -> dict[str, Tensor]:
         """Both generators, both ways, in two passes of S and one of T and G.
@@ -210,7 +216,7 @@ class CycleTeacherObjective:
             "mask_adversarial": lambda: mask_adversarial(score_mask(t["generated_mask"])),
             "image_adversarial": lambda: image_adversarial(score_image(t["generated_image"]), t["rendered_region"]),
         }
-        active, strength = self.active(batch), self.strength(float(batch.get("progress", 1)))
+        active, strength = self.active(batch), batch.get("strength", 1)
         return {
             name: strength * term() if name in UNSUPERVISED else term()
             for name, term in terms.items()

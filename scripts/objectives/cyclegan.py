@@ -7,6 +7,7 @@ One function an equation. ``G_IS`` is the segmentor (image to mask), ``G_SI`` th
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -154,6 +155,10 @@ class CycleGANObjective:
     def needs_unlabeled(self) -> bool:
         """Whether an active term reads unlabelled images."""
         return bool(self.weights.active() & {"image_cycle", "mask_adversarial", "image_adversarial"})
+
+    def schedule(self, progress: float) -> dict[str, Any]:
+        """Nothing changes with the share of the training that is done."""
+        return {}
 
     def translate(self, batch: Mapping[str, Tensor], everything: bool = False) -> dict[str, Tensor]:
         """Send the batch through both generators, both ways, in as few passes as the data flow permits.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -34,6 +35,10 @@ class SupervisedObjective:
         self.weights = weights if isinstance(weights, SupervisedWeights) else SupervisedWeights(**(weights or {}))
         self.generators = nn.ModuleDict({"segmentor": segmentor})
         self.discriminators = nn.ModuleDict()
+
+    def schedule(self, progress: float) -> dict[str, Any]:
+        """Nothing changes with the share of the training that is done."""
+        return {}
 
     def translate(self, batch: Mapping[str, Tensor], everything: bool = False) -> dict[str, Tensor]:
         """``logits`` (B, K, H, W) of ``image`` (B, C, H, W)."""

@@ -51,6 +51,13 @@ def count() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def synchronize_batch_norm(networks: nn.Module, device: torch.device) -> None:
+    """Let batch norm see the images of all processes; changed in place. On the CPU, for which PyTorch has no such norm, each
+    process goes on with its own."""
+    if count() > 1 and device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(networks)
+
+
 def share_weights(networks: nn.Module) -> None:
     """Give all processes the weights of process 0."""
     if count() > 1:
@@ -95,4 +102,3 @@ def gathered(content: Any) -> list[Any]:
     everything: list[Any] | None = [None] * count() if rank() == 0 else None
     dist.gather_object(content, everything)
     return everything or []
-

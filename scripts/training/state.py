@@ -15,18 +15,21 @@ from monai.engines import Evaluator
 
 from scripts.errors import InputError
 from scripts.files import save_tensors
+from scripts.training import processes
 from scripts.training.finite import REMEDY, NonFiniteLossError
 from scripts.training.trainer import AlternatingTrainer, Positioned
 
 logger = logging.getLogger(__name__)
-FORMAT = 2
+FORMAT = 3
 
 
 class TrainingState:
     """Save ``training_state.pt`` at the end of every epoch and when the run is asked to stop; load it to resume.
 
     Attach after validation, so that the best score is in it. On SIGTERM or Ctrl-C the state is saved after the step in
-    progress and the process exits with 128 + the signal's number, as shells expect.
+    progress and the process exits with 128 + the signal's number, as shells expect. Of several processes the first
+    writes for all, and all stop at the same step; a run may go on with another number of processes, from where it was in
+    its epoch.
 
     Args:
         path: the file; written whole or not at all.
@@ -54,7 +57,7 @@ class TrainingState:
         self.fingerprint = dict(fingerprint)
         self.resume = resume
         self.evaluator = evaluator
-        self._signal: int | None = None
+        self._signal = 0
         self.replaces = [Path(name) for name in (path, *replaces)]
         self._loaded = self._read() if resume else None
         if not resume and self.path.is_file() and not overwrite:
@@ -64,7 +67,10 @@ class TrainingState:
             )
 
     def attach(self, engine: AlternatingTrainer) -> None:
-        engine.add_event_handler(Events.STARTED, self.restore if self.resume else self._clear)
+        if self.resume:
+            engine.add_event_handler(Events.STARTED, self.restore)
+        elif processes.rank() == 0:
+            engine.add_event_handler(Events.STARTED, self._clear)
         engine.add_event_handler(Events.STARTED, self._listen)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._stop_if_asked)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save_epoch)
@@ -84,6 +90,10 @@ class TrainingState:
                 f"weights are NaN or infinite at iteration {engine.state.iteration}, {broken[0]} among {len(broken)} tensors, "
                 f"though every loss was finite. The last saved state is intact: {REMEDY}"
             )
+        pools = {name: pool.state_dict() for name, pool in engine.pools.items()}
+        of_processes = processes.gathered({"pools": pools, "random": _random_state()})
+        if processes.rank() != 0:
+            return
         state = {
             "format": FORMAT,
             "fingerprint": self.fingerprint,
@@ -91,9 +101,8 @@ class TrainingState:
             "optimizers": {side: optimizer.state_dict() for side, optimizer in engine.optimizers.items()},
             "schedulers": {side: _plain(scheduler.state_dict()) for side, scheduler in engine.schedulers.items()},
             "scalers": {name: scaler.state_dict() for name, scaler in engine.scalers.items()},
-            "pools": {name: pool.state_dict() for name, pool in engine.pools.items()},
-            "random": _random_state(),
-            "engine": {"epoch": engine.state.epoch, "iteration": engine.state.iteration},
+            "processes": of_processes,
+            "engine": {name: getattr(engine.state, name) for name in ("epoch", "iteration", "epoch_length")},
             "best": _best(self.evaluator),
             "handlers": {name: handler.state_dict() for name, handler in engine.stateful.items()},
         }
@@ -105,18 +114,22 @@ class TrainingState:
             return
         state, device = self._loaded, engine.state.device
         _restore_learning(engine, state)
+        mine = state["processes"][processes.rank() % len(state["processes"])]
         for name, pool in engine.pools.items():
-            pool.load_state_dict(state["pools"][name], device)
+            pool.load_state_dict(mine["pools"][name], device)
         for name, handler in engine.stateful.items():
             handler.load_state_dict(state["handlers"].get(name) or {})
         if self.evaluator is not None:
             self.evaluator.state.best_metric = state["best"]["metric"]
             self.evaluator.state.best_metric_epoch = state["best"]["epoch"]
-        engine.state.iteration = state["engine"]["iteration"]
+        # With more processes an epoch has fewer iterations.
+        epochs, rest = divmod(state["engine"]["iteration"], state["engine"]["epoch_length"])
+        length = engine.state.epoch_length
+        engine.state.iteration = epochs * length + rest * length // state["engine"]["epoch_length"]
         engine.state.epoch = engine.state.iteration // engine.state.epoch_length
         if isinstance(engine.data_loader, Positioned):
             engine.data_loader.position = engine.state.iteration
-        _set_random_state(state["random"])
+        _set_random_state(mine["random"])
         self._loaded = None
         logger.info(
             "Resumed from %s after epoch %d, iteration %d", self.path, engine.state.epoch, engine.state.iteration
@@ -154,21 +167,22 @@ class TrainingState:
             engine.on_exit.callback(signal.signal, number, previous)
 
     def _stop_if_asked(self, engine: AlternatingTrainer) -> None:
-        if self._signal is None or engine.accumulating:
+        asked = processes.largest(self._signal)
+        if not asked or engine.accumulating:
             return
         engine.guard.check()
         if engine.state.iteration % engine.state.epoch_length:
             self.save(engine)
-            self._leave(engine)
+            self._leave(engine, asked)
 
     def _save_epoch(self, engine: AlternatingTrainer) -> None:
         self.save(engine)
-        if self._signal is not None:
-            self._leave(engine)
+        if asked := processes.largest(self._signal):
+            self._leave(engine, asked)
 
-    def _leave(self, engine: AlternatingTrainer) -> None:
+    def _leave(self, engine: AlternatingTrainer, asked: int) -> None:
         logger.info("Stopped at iteration %d; go on with --resume true.", engine.state.iteration)
-        raise SystemExit(128 + (self._signal or 0))
+        raise SystemExit(128 + asked)
 
 
 def _restore_learning(engine: AlternatingTrainer, state: Mapping[str, Any]) -> None:

@@ -43,8 +43,8 @@ class AlternatingTrainer(SupervisedTrainer):
     """Alternating updates: generators against frozen discriminators, discriminators on pooled, detached fakes.
 
     A batch is a dict: ``image`` (B, C, H, W) float, ``label`` (B, H, W) int64, ``unlabeled_image`` (B', C, H, W)
-    float, and optionally ``files``, names for error messages. The trainer adds ``progress``, the share of all
-    iterations that are done, in [0, 1), for objectives that change with it. After an iteration ``state.output`` holds every named
+    float, and optionally ``files``, names for error messages. The trainer adds the objective's ``schedule`` of the share
+    of all iterations that are done. After an iteration ``state.output`` holds every named
     term as a detached scalar on the device, their weighted sum as ``loss``, and ``image``, ``label``, ``pred``; after
     an epoch ``state.metrics`` holds the mean of each. MONAI's iteration events are those of the generators' update.
 
@@ -101,11 +101,13 @@ class AlternatingTrainer(SupervisedTrainer):
         if self.state.epoch_length is None:
             raise ValueError("the training data has no length: give epoch_length, the number of batches in an epoch.")
         self.objective = objective
+        processes.synchronize_batch_norm(objective.generators, self.state.device)
+        processes.synchronize_batch_norm(objective.discriminators, self.state.device)
         self.losses = StepLosses(objective, compile, self.state.device)
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         if channels_last:
-            objective.generators.to(memory_format=self.layout)
-            objective.discriminators.to(memory_format=self.layout)
+            for networks in (objective.generators, objective.discriminators):
+                nn.utils.convert_conv2d_weight_memory_format(networks, torch.channels_last)
         sides = {"generators": optimizer, "discriminators": discriminator_optimizer}
         self.optimizers = {side: optimizer for side, optimizer in sides.items() if optimizer is not None}
         self.precision = Precision(precision, self.state.device)
@@ -157,7 +159,7 @@ class AlternatingTrainer(SupervisedTrainer):
     def _iteration(self, engine: Any, batchdata: Mapping[str, Any]) -> Any:
         """One step. The protocol: freeze D, translate, update G; unfreeze D, update D on pooled fakes."""
         objective, losses, guard, iteration = self.objective, self.losses, self.guard, self.state.iteration
-        batch = self._to_device(batchdata) | {"progress": self.progress}
+        batch = self._to_device(batchdata) | self._scheduled()
         files = batch.pop("files", ())
         self.state.output = {Keys.IMAGE: batch["image"], Keys.LABEL: batch["label"]}
         objective.generators.train()
@@ -216,6 +218,12 @@ class AlternatingTrainer(SupervisedTrainer):
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad(set_to_none=self.optim_set_to_none)
+
+    def _scheduled(self) -> dict[str, Any]:
+        """What the objective changes with the share of the training that is done; numbers as scalars on the device, since a
+        compiled function takes another number for another program."""
+        schedule, device = self.objective.schedule(self.progress), self.state.device
+        return {n: torch.full((), v, device=device) if isinstance(v, float) else v for n, v in schedule.items()}
 
     def _to_device(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         def move(value: Any) -> Any:

@@ -35,7 +35,9 @@ def test_every_variant_makes_the_same_numbers(changed: str) -> None:
     for _ in range(3):
         ours, theirs = bundle(), other()
         for name, value in ours.items():
-            torch.testing.assert_close(value.float(), theirs[name].float(), **tolerance, msg=lambda m, n=name: f"{n}: {m}")
+            torch.testing.assert_close(
+                value.float(), theirs[name].float(), **tolerance, msg=lambda m, n=name: f"{n}: {m}"
+            )
 
 
 def test_five_generator_passes_in_three_calls_for_images_of_noise() -> None:
@@ -74,7 +76,9 @@ def test_the_table_is_last_and_the_json_agrees_with_itself(
     monkeypatch.setattr(step, "matrix_ceiling", lambda device, dtype: 1e15)
     monkeypatch.setattr(step, "convolution_ceiling", lambda device, dtype: 2e15)
     path = tmp_path / "step.json"
-    step.main(f"--pixels 16 --filters 2 --seconds 0 --device cpu --precision float32 --variants norm --json {path}".split())
+    step.main(
+        f"--pixels 16 --filters 2 --seconds 0 --device cpu --precision float32 --variants norm --json {path}".split()
+    )
     result = json.loads(path.read_text())["result"]
     assert result["rounds"] == 1
     assert result["ratio"] == pytest.approx(result["plain_s"] / result["bundle_s"])

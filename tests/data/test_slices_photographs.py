@@ -2,8 +2,8 @@
 
 import logging
 import os
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from imagesets import colored, shapes, write_folder, write_image, write_mask
 
 from scripts.data import image_grid
 from scripts.data.image_grid import ImageGrid, resize_image, resize_mask
-from scripts.data.slices import SliceDataset
+from scripts.data.slices import ITEMS_A_PROCESS, SliceDataset
 from scripts.data.unpaired import UnpairedBatches
 from scripts.errors import InputError
 
@@ -131,7 +131,7 @@ def test_photographs_of_any_size_make_slices_of_one(items: list[dict], tmp_path:
 def test_files_are_decoded_once(items: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tmp_path / "cache"
     first = dataset(items, cache_dir=cache)
-    (path,) = cache.iterdir()
+    (path,) = cache.glob("*.pt")
     assert path.suffix == ".pt"
     written = path.stat().st_mtime_ns
 
@@ -143,13 +143,13 @@ def test_files_are_decoded_once(items: list[dict], tmp_path: Path, monkeypatch: 
     second = dataset(items, cache_dir=cache)
     assert same(first, second)
     assert second.images.dtype == torch.uint8
-    assert [entry.name for entry in cache.iterdir()] == [path.name]
+    assert [entry.name for entry in cache.glob("*.pt")] == [path.name]
     assert path.stat().st_mtime_ns == written
 
 
 def test_the_cache_is_eight_bits_a_pixel(items: list[dict], tmp_path: Path) -> None:
     dataset(items, cache_dir=tmp_path / "cache")
-    (path,) = (tmp_path / "cache").iterdir()
+    (path,) = (tmp_path / "cache").glob("*.pt")
     pixels = 6 * 24 * 32 * (3 + 1)
     assert pixels <= path.stat().st_size <= pixels + 4096
 
@@ -163,7 +163,7 @@ def test_the_cache_is_mapped_into_memory(items: list[dict], tmp_path: Path, monk
     assert asked == [{"weights_only": True, "mmap": True}]
     maps = Path("/proc/self/maps")
     if maps.is_file():
-        (path,) = (tmp_path / "cache").iterdir()
+        (path,) = (tmp_path / "cache").glob("*.pt")
         start, end = next(
             (int(part, 16) for part in line.split()[0].split("-"))
             for line in maps.read_text(encoding="utf-8").splitlines()
@@ -193,7 +193,7 @@ def test_what_the_slices_depend_on_is_another_cache(
         options = {"grid": ImageGrid((32, 32)) if change == "size" else ImageGrid((24, 32), 1)}
     second = dataset(items, cache_dir=cache, **options)
     assert decoding.count == 24
-    assert len(list(cache.iterdir())) == 2
+    assert len(list(cache.glob("*.pt"))) == 2
     assert (change == "time") == same(first, second)
 
 
@@ -209,7 +209,7 @@ def test_a_half_written_cache_is_made_anew(
 ) -> None:
     cache = tmp_path / "cache"
     first = dataset(items, cache_dir=cache)
-    (path,) = cache.iterdir()
+    (path,) = cache.glob("*.pt")
     whole = path.read_bytes()
     (cache / f".{path.name}.4711.partial").write_bytes(whole[: len(whole) // 2])
     path.unlink()
@@ -223,50 +223,71 @@ def test_a_half_written_cache_is_made_anew(
     assert decoding.count == 36
 
 
-# Threads
+# Processes
 
 
 @pytest.mark.parametrize("cached", [False, True])
-def test_threads_change_nothing(items: list[dict], tmp_path: Path, cached: bool) -> None:
+def test_processes_change_nothing(tmp_path: Path, cached: bool) -> None:
     """Files come in the list's order, whichever is decoded first."""
-    slow = threading.Event()
+    items = photographs(tmp_path / "data", 2 * ITEMS_A_PROCESS)
+    seen = tmp_path / "processes"
+    seen.mkdir()
 
     def preprocess(item: dict) -> dict:
         if item["image"] == items[0]["image"]:
-            slow.wait(5)
-        done = GRID.preprocessing(("image", "label"), CLASSES)(item)
-        if item["image"] == items[2]["image"]:
-            slow.set()
-        return done
+            time.sleep(0.5)
+        (seen / str(os.getpid())).touch()
+        return GRID.preprocessing(("image", "label"), CLASSES)(item)
 
-    expected = dataset(items)
     options = {"cache_dir": tmp_path / "cache"} if cached else {}
-    threaded = SliceDataset(items, preprocess, threads=3, **options)
-    assert slow.is_set()
-    assert same(threaded, expected)
-    assert threaded.files == expected.files
+    parallel = SliceDataset(items, preprocess, processes=2, **options)
+    assert len(list(seen.iterdir())) == 2
+    expected = SliceDataset(items, GRID.preprocessing(("image", "label"), CLASSES))
+    assert same(parallel, expected)
+    assert parallel.files == expected.files
 
 
-@pytest.mark.parametrize("threads", [1, 4])
-def test_one_broken_file_of_many_is_named_and_the_rest_is_left(tmp_path: Path, threads: int) -> None:
-    folder = write_folder(tmp_path / "data", labeled=80, unlabeled=0, size=(8, 8))
-    names = [f"scene {number:02d}.png" for number in range(80)]
-    items = [{"image": str(folder / "images" / name), "label": str(folder / "labels" / name)} for name in names]
+@pytest.mark.parametrize("processes", [1, 2])
+def test_one_broken_file_of_many_is_named_and_the_rest_is_left(tmp_path: Path, processes: int) -> None:
+    items = photographs(tmp_path / "data", 80)
     broken = Path(items[5]["label"])
     broken.write_bytes(broken.read_bytes()[:40])
-    done: list[str] = []
+    done = tmp_path / "done"
+    done.mkdir()
 
     def preprocess(item: dict) -> dict:
         preprocessed = GRID.preprocessing(("image", "label"), CLASSES)(item)
         time.sleep(0.02)
-        done.append(item["image"])
+        (done / Path(item["image"]).name).touch()
         return preprocessed
 
     cache = tmp_path / "cache"
     with pytest.raises(InputError, match=r"labels/scene 05\.png cannot be read as an image"):
-        SliceDataset(items, preprocess, cache_dir=cache, threads=threads)
-    assert len(done) < 40
-    assert not cache.exists()
+        SliceDataset(items, preprocess, cache_dir=cache, processes=processes)
+    assert len(list(done.iterdir())) < 40
+    assert not list(cache.glob("*.pt"))
+
+
+def test_of_two_runs_that_start_together_one_preprocesses(tmp_path: Path) -> None:
+    items = photographs(tmp_path / "data", 3)
+    done: list[str] = []
+
+    def preprocess(item: dict) -> dict:
+        done.append(item["image"])
+        time.sleep(0.2)
+        return GRID.preprocessing(("image", "label"), CLASSES)(item)
+
+    with ThreadPoolExecutor(2) as pool:
+        starts = [pool.submit(SliceDataset, items, preprocess, cache_dir=tmp_path / "cache") for _ in range(2)]
+    assert len(done) == len(items)
+    assert same(*(start.result() for start in starts))
+
+
+def photographs(folder: Path, count: int) -> list[dict]:
+    """Items of ``count`` labelled photographs, written into ``folder``."""
+    folder = write_folder(folder, labeled=count, unlabeled=0, size=(8, 8))
+    names = [f"scene {number:02d}.png" for number in range(count)]
+    return [{"image": str(folder / "images" / name), "label": str(folder / "labels" / name)} for name in names]
 
 
 # Void as a class

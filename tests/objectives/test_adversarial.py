@@ -402,7 +402,7 @@ def test_image_under_void_has_no_part_where_networks_see_one_pixel(batch: Batch)
 )
 def test_self_teaching_begins_after_the_warm_up(batch: Batch, progress: float | None, taught: bool) -> None:
     subject = objective(warm_up=0.25, confidence=0.0)
-    given = batch if progress is None else batch | {"progress": progress}
+    given = batch if progress is None else batch | subject.schedule(progress)
     terms = subject.generator_terms(given, subject.translate(given))
     assert set(terms) == set(TERMS), "a term is there all the time, so that its curve begins with zeros"
     assert (terms["self_taught"].item() > 0) is taught

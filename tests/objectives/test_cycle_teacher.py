@@ -193,10 +193,11 @@ def test_the_unsupervised_terms_wait_and_then_grow(batch: dict[str, Tensor]) -> 
     made = objective(warm_up=0.2, ramp=0.4)
     assert [made.strength(p) for p in (0.0, 0.19, 0.6, 0.99)] == [0, 0, 1, 1]
     assert 0 < made.strength(0.2) < made.strength(0.4) < 1
-    t = made.translate(batch | {"progress": 0.1})
-    assert set(made.generator_terms(batch | {"progress": 0.1}, t)) == set(TERMS) - UNSUPERVISED
+    early = batch | made.schedule(0.1)
+    t = made.translate(early)
+    assert set(made.generator_terms(early, t)) == set(TERMS) - UNSUPERVISED
     assert made.fakes(t) == {}
-    later = {**batch, "progress": 0.4}
+    later = batch | made.schedule(0.4)
     full = made.generator_terms(batch, made.translate(batch))
     part = made.generator_terms(later, made.translate(later))
     for name in UNSUPERVISED:

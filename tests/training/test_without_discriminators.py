@@ -140,6 +140,9 @@ class Recording(SupervisedObjective):
         super().__init__(segmentor)
         self.progress: list[float] = []
 
+    def schedule(self, progress: float) -> dict[str, Any]:
+        return {"progress": progress}
+
     def generator_terms(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor]) -> dict[str, Tensor]:
         self.progress.append(float(batch["progress"]))
         return super().generator_terms(batch, t)
