@@ -20,7 +20,11 @@ def torchrun(folder: Path, dataset_dir: Path, *options: str, **settings: object)
     arguments = training_arguments(folder, dataset_dir, batch_size=2, **settings)
     with (folder.parent / "log.txt").open("w") as log:
         return subprocess.Popen(
-            command + arguments, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=command_environment()
+            command + arguments,
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=command_environment(TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1"),
         )
 
 
@@ -40,7 +44,7 @@ def test_a_process_that_dies_ends_the_others_and_the_job_starts_again_from_the_l
     tmp_path: Path, phantom_dir: Path
 ) -> None:
     folder = tmp_path / "run"
-    job = torchrun(folder, phantom_dir, "--max-restarts", "1", max_epochs=30, mlflow=True)
+    job = torchrun(folder, phantom_dir, "--max-restarts", "1", max_epochs=8, mlflow=False)
     state, killed = folder / "models" / "training_state.pt", False
     deadline = time.monotonic() + 200
     while job.poll() is None and time.monotonic() < deadline:
@@ -51,10 +55,10 @@ def test_a_process_that_dies_ends_the_others_and_the_job_starts_again_from_the_l
     log = (tmp_path / "log.txt").read_text()
     assert job.wait(1) == 0, log
     assert killed
-    assert "Signal 9 (SIGKILL) received" in log, "torchrun names the reason"
+    assert "failed (exitcode: -9) local_rank: 1" in log, "torchrun says who died"
     assert log.count("Resumed from") == 2, "in both processes"
     history = json.loads((folder / "history.json").read_text())
-    assert [row["epoch"] for row in history] == list(range(1, 31))
+    assert [row["epoch"] for row in history] == list(range(1, 9))
     assert log.count("Best model:") == 1, "one process says so, and one writes"
     assert not list(folder.rglob("*.partial"))
 
@@ -63,5 +67,7 @@ def test_an_error_ends_the_job_with_its_message(tmp_path: Path, phantom_dir: Pat
     job = torchrun(tmp_path / "run", phantom_dir, labeled_patients=99, labeled_fraction=None)
     assert job.wait(120) != 0
     log = (tmp_path / "log.txt").read_text()
-    assert "labeled_patients" in log
-    assert "Traceback" not in log.split("torch.distributed.elastic")[0], "as plainly as in one process"
+    assert "Error: labeled_patients must be a whole number in 1 to 8" in log
+    assert not [line for line in log.splitlines() if line.startswith("[rank") and "Traceback" in line], (
+        "no more than that"
+    )

@@ -6,6 +6,7 @@ averaged once a step, after the backward passes and before clipping, rather than
 Without a group of processes everything here does nothing.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -14,6 +15,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT = timedelta(minutes=30)
 """For which a process waits for the others, that may still be reading data."""
@@ -28,6 +31,14 @@ def device_of_process() -> torch.device:
 
 def start(device: torch.device) -> None:
     """Join the group that torchrun started: NCCL for tensors on a GPU, Gloo for those on the CPU."""
+    if (
+        os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+        and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    ):
+        logger.warning(
+            "A restarted job may find the addresses of its first processes (PyTorch 2.13 does): if it cannot connect, put "
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 before torchrun."
+        )
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if not dist.is_initialized():
