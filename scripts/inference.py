@@ -3,9 +3,11 @@
 import logging
 import os
 from collections.abc import Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import SimpleITK
 from ignite.engine import Engine, Events
 from matplotlib.colors import to_rgb
@@ -70,7 +72,8 @@ def label_map_path(image: str | Path, dataset_dir: str | Path, output_dir: str |
 
 
 class VolumeLoader(DataLoader):
-    """Batches of one image. One that cannot be used does not stop the others: it is reported when all are done.
+    """Batches of one image; the next one is read while the last is worked on. One that cannot be used does not stop the
+    others: it is reported when all are done.
 
     Args:
         dataset: of items with ``image``, a path, and a transform that reads and preprocesses it.
@@ -86,15 +89,20 @@ class VolumeLoader(DataLoader):
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
         reasons = []
         batches = super().__iter__()
-        for item in self.images.data:
-            try:
-                batch = next(batches)
-            except Exception as error:  # whatever a reader or a transform raises on a broken file
-                logger.debug("%s", item["image"], exc_info=True)
-                known = input_error_in(error)
-                reasons.append(str(known) if known else f"{item['image']} cannot be used: {root_cause(error)}.")
-                continue
-            yield batch
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(next, batches)
+            for number, item in enumerate(self.images.data, 1):
+                try:
+                    batch = coming.result()
+                except Exception as error:  # whatever a reader or a transform raises on a broken file
+                    logger.debug("%s", item["image"], exc_info=True)
+                    known = input_error_in(error)
+                    reasons.append(str(known) if known else f"{item['image']} cannot be used: {root_cause(error)}.")
+                    batch = None
+                if number < len(self):
+                    coming = reader.submit(next, batches)
+                if batch is not None:
+                    yield batch
         if len(self) == 1 and reasons:
             raise InputError(reasons[0])
         if reasons:
@@ -104,7 +112,8 @@ class VolumeLoader(DataLoader):
 
 class LabelMapWriter:
     """Handler of an evaluator: write ``pred`` of each output, uint8: a MetaTensor (P, x, y, z) that knows its file, or of
-    a photograph (1, h, w), whose file the batch names as ``file``.
+    a photograph (1, h, w), whose file the batch names as ``file``. One is written while the next is worked on; all are there
+    when the evaluator ends, also by an error.
 
     Args:
         dataset_dir, output_dir: see ``label_map_path``.
@@ -118,21 +127,43 @@ class LabelMapWriter:
         self.palette = [round(255 * part) for color in colors for part in to_rgb(color)]
 
     def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.STARTED, self._make_folder)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._write)
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._hand_over)
+        engine.add_event_handler(Events.COMPLETED, self._finish)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._finish_and_raise)
 
-    def _make_folder(self, engine: Engine) -> None:
+    def _start(self) -> None:
         make_folder(self.output_dir, "output_dir")
+        self._writer = ThreadPoolExecutor(1)
+        self._writing: Future | None = None
 
-    def _write(self, engine: Engine) -> None:
+    def _hand_over(self, engine: Engine) -> None:
         batch: Any = engine.state.batch
         outputs: Any = engine.state.output
+        place = f"{engine.state.iteration} of {engine.state.epoch_length}"
         for item, output in zip(batch, outputs, strict=True):
             labels = output["pred"]
             image = item["file"] if "file" in item else labels.meta["filename_or_obj"]
-            path = label_map_path(image, self.dataset_dir, self.output_dir)
-            write_label_map(path, labels.cpu().numpy(), image, self.palette)
-            logger.info("%d of %d: %s -> %s", engine.state.iteration, engine.state.epoch_length, image, path)
+            self._wait()  # no more than one waits to be written
+            self._writing = self._writer.submit(self._write, labels.cpu().numpy(), image, place)
+
+    def _write(self, labels: np.ndarray, image: str, place: str) -> None:
+        path = label_map_path(image, self.dataset_dir, self.output_dir)
+        write_label_map(path, labels, image, self.palette)
+        logger.info("%s: %s -> %s", place, image, path)
+
+    def _wait(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _finish(self) -> None:
+        with self._writer:
+            self._wait()
+
+    def _finish_and_raise(self, engine: Engine, error: BaseException) -> None:
+        self._finish()
+        raise error
 
 
 def _images_below(root: Path, suffixes: Collection[str]) -> list[Path]:

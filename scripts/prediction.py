@@ -1,7 +1,7 @@
 """Labels of a whole volume or cine on the grid on which it was acquired."""
 
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.data import MetaTensor
@@ -56,41 +56,31 @@ class StackInferer(Inferer):
         return stacked.permute(0, 2, 3, 4, 1).reshape(1, -1, height, width, depth)
 
 
-class NativeLabelsd(MapTransform):
+class NativeLabels:
     """Turn probabilities on the networks' grid into labels on the acquired grid.
-
-    Reads ``pred`` (P * K, H, W, D) and ``image``, the preprocessed MetaTensor (P, H, W, D); writes ``pred``
-    (P, x, y, slices) uint8 MetaTensor with the acquired affine.
 
     Args:
         num_classes: K.
         largest_component: keep only the largest connected component of each class, over the slices of a phase.
-
-    Raises:
-        InputError: if the network does not give K classes.
     """
 
-    def __init__(self, num_classes: int, largest_component: bool = True, keys: str = "pred") -> None:
-        super().__init__(keys)
+    def __init__(self, num_classes: int, largest_component: bool = True) -> None:
         self.num_classes = num_classes
         self.to_native = ToNativeGrid()
         foreground = list(range(1, num_classes))
         self.largest = KeepLargestConnectedComponent(foreground) if largest_component else None
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict:
-        image = data["image"]
-        affine = torch.as_tensor(image.meta["original_affine"])
-        shape = [int(n) for n in image.meta["spatial_shape"]][:3]
-        meta = {key: value for key, value in image.meta.items() if key != "affine"}
-        labels = {}
-        for key in self.key_iterator(dict(data)):
-            self._check_classes(len(data[key]) / len(image))
-            volumes = data[key].as_subclass(Tensor).split(self.num_classes)
-            phases = [self._labels(volume, image, affine, shape) for volume in volumes]
-            labels[key] = MetaTensor(torch.cat(phases), affine=affine, meta=meta)
-        return dict(data) | labels
+    def __call__(self, probabilities: Tensor, image: MetaTensor) -> Tensor:
+        """Probabilities (P * K, H, W, D) of ``image``, the preprocessed one, to labels (P, x, y, slices) uint8.
 
-    def _check_classes(self, given: float) -> None:
+        Raises:
+            InputError: if the network does not give K classes.
+        """
+        affine, shape = acquired_grid(image)
+        phases = probabilities.as_subclass(Tensor).split(self.num_classes)
+        return torch.cat([self._labels(phase, image, affine, shape) for phase in phases])
+
+    def check_classes(self, given: float) -> None:
         if given != self.num_classes:
             raise InputError(
                 f"the network gives {given:g} classes where the model card names {self.num_classes}: give the model card "
@@ -102,3 +92,75 @@ class NativeLabelsd(MapTransform):
         if self.largest is not None:
             labels = torch.as_tensor(self.largest(labels))
         return labels.to(torch.uint8)
+
+
+class NativeStackInferer(StackInferer):
+    """A 2-D network over the slices of a volume, and back to the acquired grid, one phase after the other: with more phases
+    memory grows by their images and labels alone.
+
+    Args:
+        labels: how probabilities become labels.
+        **options: of ``StackInferer``.
+    """
+
+    def __init__(self, labels: NativeLabels, **options: Any) -> None:
+        super().__init__(**options)
+        self.labels = labels
+
+    def __call__(
+        self, inputs: Tensor, network: Callable[[Tensor], Tensor] | nn.Module, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """(1, P, H, W, D) float, a MetaTensor that knows the acquired grid, to labels (1, P, x, y, slices) uint8."""
+        image = inputs[0]
+        labels = []
+        for phase in inputs.as_subclass(Tensor).split(1, dim=1):
+            probabilities = super().__call__(phase, network, *args, **kwargs)[0]
+            self.labels.check_classes(len(probabilities))
+            labels.append(self.labels(probabilities, cast(MetaTensor, image)))
+        return torch.cat(labels).unsqueeze(0)
+
+
+class AcquiredGridd(MapTransform):
+    """Give ``pred`` (P, x, y, slices), labels on the acquired grid, the place and the file of ``image``."""
+
+    def __init__(self, keys: str = "pred") -> None:
+        super().__init__(keys)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict:
+        image = data["image"]
+        meta = {key: value for key, value in image.meta.items() if key != "affine"}
+        affine = acquired_grid(image)[0]
+        placed = {
+            key: MetaTensor(torch.as_tensor(data[key]).as_subclass(Tensor), affine=affine, meta=meta)
+            for key in self.key_iterator(dict(data))
+        }
+        return dict(data) | placed
+
+
+class NativeLabelsd(MapTransform):
+    """Turn ``pred`` (P * K, H, W, D), probabilities on the networks' grid, into labels on the acquired grid: reads ``image``,
+    the preprocessed MetaTensor (P, H, W, D); writes ``pred`` (P, x, y, slices) uint8 MetaTensor with the acquired affine.
+
+    Args:
+        num_classes, largest_component: see ``NativeLabels``.
+
+    Raises:
+        InputError: if the network does not give K classes.
+    """
+
+    def __init__(self, num_classes: int, largest_component: bool = True, keys: str = "pred") -> None:
+        super().__init__(keys)
+        self.labels = NativeLabels(num_classes, largest_component)
+        self.placed = AcquiredGridd(keys)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict:
+        labels = {}
+        for key in self.key_iterator(dict(data)):
+            self.labels.check_classes(len(data[key]) / len(data["image"]))
+            labels[key] = self.labels(data[key], data["image"])
+        return self.placed(dict(data) | labels)
+
+
+def acquired_grid(image: MetaTensor) -> tuple[Tensor, list[int]]:
+    """Affine (4, 4) and shape (x, y, slices) of the file that a preprocessed ``image`` was read from."""
+    return torch.as_tensor(image.meta["original_affine"]), [int(n) for n in image.meta["spatial_shape"]][:3]

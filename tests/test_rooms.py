@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     # What is made of them.
     "model_card": BASE | {"data", "metrics"},
+    "export": LOWER - {"objectives"} | {"model_card"},
     "prediction": LOWER - {"objectives"},
     "image_prediction": LOWER - {"objectives"},
     # Handlers: what a run leaves behind.
@@ -61,7 +62,7 @@ ALLOWED: dict[str, set[str]] = {
     # Uses of a trained model know nothing of training.
     "inference": LOWER - {"objectives"} | {"model_card", "prediction", "image_prediction"},
     "evaluation": LOWER - {"objectives"} | {"model_card", "prediction", "image_prediction", "inference"},
-    "clinical": LOWER - {"objectives"} | {"model_card", "prediction", "inference", "evaluation"},
+    "clinical": LOWER - {"objectives"} | {"model_card", "export", "prediction", "inference", "evaluation"},
 }
 ABOVE = {"experiments", "benchmarks"}
 """These may know everything, and nothing knows them."""

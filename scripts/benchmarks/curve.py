@@ -99,10 +99,7 @@ def _runs(job: Job, twin: bool) -> dict[str, tuple[TrainingStep, nn.Module]]:
 
 def _stretches(history: Sequence[Mapping[str, float]], count: int) -> dict[str, list[float]]:
     edges = [round(i * len(history) / count) for i in range(count + 1)]
-    return {
-        term: [mean(row[term] for row in history[a:b]) for a, b in pairwise(edges)]
-        for term in history[0]
-    }
+    return {term: [mean(row[term] for row in history[a:b]) for a, b in pairwise(edges)] for term in history[0]}
 
 
 @torch.no_grad()

@@ -31,7 +31,7 @@ EPOCHS, SLICES = 400, 1400
 VARIANTS: dict[str, dict[str, Any]] = {
     "passes": {"merged": False},
     "norm": {"own_norm": False},
-    "convolutions": {"linear": False},
+    "linear": {"linear": False},
     "channels_last": {"channels_last": True},
     "adam": {"fused": False},
     "float32": {"precision": "float32"},
@@ -43,7 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 WORDS = {
     "passes": "each pass by itself",
     "norm": "PyTorch's instance norm",
-    "convolutions": "1x1 convolutions, not linear layers",
+    "linear": "1x1 convolutions, not linear layers",
     "channels_last": "channels last",
     "adam": "Adam not fused",
     "float32": "float32",
@@ -51,7 +51,7 @@ WORDS = {
     "compile": "compiled",
     "compile+channels_last": "compiled, channels last",
 }
-USUAL = {"cpu": ("passes", "norm", "convolutions", "channels_last"), "cuda": tuple(VARIANTS)}
+USUAL = {"cpu": ("passes", "norm", "linear", "channels_last"), "cuda": tuple(VARIANTS)}
 """On a CPU compiling takes minutes, bfloat16 is emulated on most, and a fused Adam is not the default."""
 
 
@@ -93,7 +93,8 @@ def measure(job: Job, variants: Sequence[str] = ()) -> Result:
 
     step = bundle_step(job) if job.compile else bundle  # a compiled function calls no hooks
     changed = {name: bundle_step(replace(job, **VARIANTS[name])) for name in variants}
-    seconds = _in_turns({"bundle": step, "plain": plain, "convolutions": convolutions, **changed}, device, job.seconds)
+    work: dict[str, Callable[[], object]] = {"bundle": step, "plain": plain, "convolutions": convolutions}
+    seconds = _in_turns(work | changed, device, job.seconds)
     dtype = DTYPES[precision.name] or torch.float32
     ceilings = matrix_ceiling(device, dtype), convolution_ceiling(device, dtype)
     flop = bundle_flop.get_total_flops()

@@ -22,6 +22,7 @@ from monai.bundle import ConfigWorkflow
 from scripts.clinical.pacs.command import OPTIONS, add_options, add_sources, run
 from scripts.clinical.workflow import FAILED_EXIT_CODE
 from scripts.errors import InputError, input_error_in
+from scripts.export import BACKENDS, PYTORCH
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models" / "model.pt"
@@ -49,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--include_phi", action="store_true", help="say in the report who the patient is")
     known.add_argument("--overwrite", action="store_true", help="replace a former report")
     known.add_argument("--precision", default="auto")
+    known.add_argument("--backend", choices=BACKENDS, default=PYTORCH, help="what computes the network")
     known.add_argument("--batch_size", type=int, default=16, help="slices in one pass")
     add_options(known)
     return known
