@@ -127,10 +127,10 @@ def data_list(
     _check_duplicates(chosen)
     root = Path(dataset_dir or "")
     sections = {
-        "labeled": [item for name in chosen.labeled for item in _frames(patients[name], root, labels=True)],
+        "labeled": [item for name in chosen.labeled for item in frames_of(patients[name], root, labels=True)],
         "unlabeled": [item for name in chosen.unlabeled for item in _unlabeled(patients[name], root, unlabeled_cine)],
-        "validation": [item for name in chosen.validation for item in _frames(patients[name], root, labels=True)],
-        "test": [item for n in chosen.test if n in patients for item in _frames(patients[n], root, labels=True)],
+        "validation": [item for name in chosen.validation for item in frames_of(patients[name], root, labels=True)],
+        "test": [item for n in chosen.test if n in patients for item in frames_of(patients[n], root, labels=True)],
     }
     return {
         **_data_set(root),
@@ -164,7 +164,8 @@ def read_patient(folder: Path) -> Patient:
     return Patient(folder.name, folder, info, frames, cine)
 
 
-def _frames(patient: Patient, root: Path, labels: bool) -> list[dict]:
+def frames_of(patient: Patient, root: Path, labels: bool) -> list[dict]:
+    """A data item for ED and one for ES, paths relative to ``root``."""
     items = []
     for frame, image in patient.frames.items():
         item = {"image": image.relative_to(root).as_posix(), "patient": patient.name, "phase": patient.phase(frame)}
@@ -177,7 +178,7 @@ def _frames(patient: Patient, root: Path, labels: bool) -> list[dict]:
 def _unlabeled(patient: Patient, root: Path, cine: bool) -> list[dict]:
     if patient.cine is not None and (cine or not patient.frames):
         return [{"image": patient.cine.relative_to(root).as_posix(), "patient": patient.name, "phase": "all"}]
-    return _frames(patient, root, labels=False)
+    return frames_of(patient, root, labels=False)
 
 
 def _validated_on_the_rest(split: PatientSplit, names: list[str]) -> PatientSplit:

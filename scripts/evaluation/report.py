@@ -11,7 +11,7 @@ from torch import Tensor
 from scripts.evaluation.scores import ABSENT, EMPTY_RULE, FOUND, INVENTED, MISSED, StructureScores
 from scripts.metrics import iou, mean_iou
 
-METRICS = ("dice", "iou", "hd95_mm", "assd_mm")
+METRICS = ("dice", "iou", "hd95_mm", "assd_mm", "asd_mm", "hd95_voxel", "asd_voxel")
 OUTCOMES = (FOUND, ABSENT, MISSED, INVENTED)
 
 

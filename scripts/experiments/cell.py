@@ -85,6 +85,7 @@ def result(job: CellJob) -> dict[str, Any]:
             "native": _scores(summary, summary["data_set_iou"], "mean_foreground_dice"),
             "training_size": _scores(card.scores, card.class_iou, "mean_dice"),
         },
+        "structures": plain({name: summary["all"][name] for name in ("structures", "mean")}),
         "curve": [{key: row[key] for key in ("epoch", "update", *CURVE)} for row in history],
     }
 

@@ -60,6 +60,11 @@ class CellSpec:
         return json.loads(json.dumps(asdict(self)))
 
 
+def cell_name(dataset: str, arm: str, labeled: float, seed: int) -> str:
+    """Fit for a file; ``labeled``: how much is."""
+    return "-".join((_slug(dataset), _slug(arm), f"{labeled:g}", f"seed{seed}"))
+
+
 @dataclass(frozen=True)
 class Block:
     """All combinations of some data sets, arms, fractions and seeds."""
@@ -114,7 +119,7 @@ class Grid:
 
     def _cell(self, dataset: str, arm: str, fraction: float, seed: int) -> CellSpec:
         percent = round(100 * fraction, 6)
-        name = "-".join((_slug(dataset), _slug(arm), f"{percent:g}", f"seed{seed}"))
+        name = cell_name(dataset, arm, percent, seed)
         settings = {**self.settings, **ARMS[arm].settings, "labeled_fraction": fraction, "seed": seed}
         return CellSpec(self.name, name, dataset, arm, percent, seed, (*DATA[dataset], *ARMS[arm].configs), settings)
 

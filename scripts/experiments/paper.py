@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     from scripts.experiments.runner import Runner, is_finished  # which needs file locks, as a report does not
 
     grid = read_grid(options.grid).narrowed(
-        _settings(options.set), data=options.data, arms=options.arms, fractions=options.fractions, seeds=options.seeds
+        settings(options.set), data=options.data, arms=options.arms, fractions=options.fractions, seeds=options.seeds
     )
     tracking_uri = options.tracking_uri or default_tracking_uri(options.output_dir)
     tracking: dict[str, Any] = {
@@ -121,7 +121,7 @@ def _directories(given: Sequence[str], grid: Grid) -> dict[str, str]:
     return found
 
 
-def _settings(entries: Sequence[str]) -> dict[str, Any]:
+def settings(entries: Sequence[str]) -> dict[str, Any]:
     """``key=value`` with JSON values; what is no JSON is a string."""
     settings = {}
     for entry in entries:

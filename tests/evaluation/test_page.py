@@ -24,7 +24,10 @@ CARD = {
 
 def page(phases: tuple[str, ...] = ("ED", "ES"), found: int = 1, **about: Any) -> str:
     """A case a phase, of one structure each: found in the first ``found``, then missed."""
-    scores = [StructureScores(FOUND, 0.5, 0.4, 12.34, 2.345, 10, 9), StructureScores(MISSED, 0.0, 0.0, NAN, NAN, 8, 0)]
+    scores = [
+        StructureScores(FOUND, 0.5, 0.4, 12.34, 2.345, 2.2, 4, 1, 10, 9),
+        StructureScores(MISSED, 0.0, 0.0, *[NAN] * 5, 8, 0),
+    ]
     cases = [
         CaseScores(f"p{place}", phase, f"{place}.nii", [scores[place >= found]], torch.tensor([[5, 1], [1, 2]]))
         for place, phase in enumerate(phases)

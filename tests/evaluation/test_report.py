@@ -14,7 +14,7 @@ NAN = math.nan
 
 
 def structure(outcome: str, dice: float, distance: float) -> StructureScores:
-    return StructureScores(outcome, dice, dice / 2, distance, distance / 4, truth_ml=10.0, predicted_ml=9.0)
+    return StructureScores(outcome, dice, dice / 2, distance, *[distance / 4] * 4, truth_ml=10.0, predicted_ml=9.0)
 
 
 @pytest.fixture

@@ -60,6 +60,10 @@ def test_scores_agree_with_numpy_and_scipy(seed: int, spacing: tuple[float, floa
         there, back = surface_distances(a, b, spacing)
         assert found.hd95_mm == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)), rel=1e-5)
         assert found.assd_mm == pytest.approx(np.concatenate([there, back]).mean(), rel=1e-5)
+        assert found.asd_mm == pytest.approx(there.mean(), rel=1e-5)
+        there, back = surface_distances(a, b, (1, 1, 1))
+        assert found.hd95_voxel == pytest.approx(np.percentile(np.concatenate([there, back]), 95), rel=1e-5)
+        assert found.asd_voxel == pytest.approx(there.mean(), rel=1e-5)
         assert found.truth_ml == pytest.approx(b.sum() * np.prod(spacing) / 1000)
         assert found.predicted_ml == pytest.approx(a.sum() * np.prod(spacing) / 1000)
 

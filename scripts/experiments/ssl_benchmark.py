@@ -1,0 +1,165 @@
+"""The common protocol of semi-supervised segmentation on ACDC, beside the published numbers.
+
+python -m scripts.experiments.ssl_benchmark --dataset_dir ACDC --labeled_patients 3 --method supervised "cycle teacher" --seeds 0 1 2
+
+70 training patients of which the first 3, 7 or 14 of the published order are labelled, 10 validation patients that choose the
+epoch, 20 test patients that choose nothing (SSL4MIS). Arms are those of ssl_arms.json; all take as many updates. --scale small
+is 128 x 128 pixels at 2.25 mm with a U-Net of 1.9 M parameters, for a CPU; --scale full is 192 x 192 at 1.5 mm with one of 7.8
+M, for a GPU. With --seconds the command stops in time, saves, and goes on where it was when it is given again. Cells that are
+finished are kept as small JSON files and not run again; the table is of all that are there.
+"""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from scripts.errors import InputError, exit_code_of
+from scripts.experiments.grid import Arm, CellSpec, cell_name
+from scripts.experiments.job import CellJob
+from scripts.experiments.paper import settings, slots
+from scripts.experiments.ssl_report import write_report
+from scripts.experiments.ssl_test import add_test_scores
+
+ARMS_FILE = Path(__file__).with_name("ssl_arms.json")
+SPLIT = "scripts/data/splits/acdc_ssl4mis.json"
+TRAINING_PATIENTS = 70
+LABELED_PATIENTS = (3, 7, 14)
+COMMON: dict[str, Any] = {
+    "split": SPLIT,
+    "labeled_fraction": None,
+    "optimizer#betas": [0.9, 0.999],
+    "learning_rate": 0.001,
+}
+SCALES: dict[str, dict[str, Any]] = {
+    "small": {"spacing": [2.25, 2.25], "size": [128, 128], "batch_size": 8, "max_epochs": 16, "val_interval": 2},
+    "full": {
+        "spacing": [1.5, 1.5],
+        "size": [192, 192],
+        "batch_size": 12,
+        "max_epochs": 200,
+        "val_interval": 5,
+        "unet_features": [32, 32, 64, 128, 256, 32],
+    },
+}
+"""Settings of ``configs/train.json``. An epoch is all training slices once, labelled or not."""
+DEFAULT_METHODS = ("supervised", "cycle teacher")
+
+
+class OutOfTime(Exception):  # noqa: N818 - an event, not an error
+    """The seconds are over."""
+
+
+def read_arms() -> dict[str, Arm]:
+    """The arms of ``ssl_arms.json``, by name."""
+    content = json.loads(ARMS_FILE.read_text(encoding="utf-8"))
+    return {name: Arm(tuple(arm["configs"]), arm["settings"]) for name, arm in content.items()}
+
+
+def cells(options: argparse.Namespace) -> list[CellSpec]:
+    """What is to be run, seed by seed."""
+    arms, found = read_arms(), []
+    unknown = [name for name in options.method if name not in arms]
+    if unknown:
+        raise InputError(f"--method {unknown[0]!r} is no arm; there are {', '.join(map(repr, arms))}.")
+    scale = SCALES[options.scale] | ({} if options.max_epochs is None else {"max_epochs": options.max_epochs})
+    grid = f"ssl_{options.scale}" if options.max_epochs is None else f"ssl_{options.scale}_{options.max_epochs}"
+    for seed in options.seeds:
+        for count in options.labeled_patients:
+            for name in options.method:
+                percent = round(100 * count / TRAINING_PATIENTS, 2)
+                chosen = {"labeled_patients": count, "seed": seed}
+                chosen_settings = {**COMMON, **scale, **arms[name].settings, **chosen, **settings(options.set)}
+                cell = cell_name("ACDC", name, count, seed)
+                found.append(CellSpec(grid, cell, "ACDC", name, percent, seed, arms[name].configs, chosen_settings))
+    return found
+
+
+def parser() -> argparse.ArgumentParser:
+    known = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known.add_argument("--dataset_dir", type=Path, required=True, help="of ACDC, the folder that holds training")
+    known.add_argument("--labeled_patients", type=int, nargs="+", default=[3], choices=LABELED_PATIENTS)
+    known.add_argument("--method", nargs="+", default=list(DEFAULT_METHODS), help="arms of ssl_arms.json")
+    known.add_argument("--seeds", type=int, nargs="+", default=[0])
+    known.add_argument("--scale", choices=SCALES, default="small")
+    known.add_argument("--max_epochs", type=int, help="of all arms; default: by the scale, 16 or 200")
+    known.add_argument(
+        "--test_dir", type=Path, help="ACDC patients with labels; scored after training, choosing nothing"
+    )
+    known.add_argument("--seconds", type=float, help="stop after these, to be given again")
+    known.add_argument("--output_dir", type=Path, default=Path("output/ssl"), help="runs, logs, report")
+    known.add_argument("--cells", type=Path, help="finished cells; default: OUTPUT_DIR/cells")
+    known.add_argument("--gpus", help="numbers of the GPUs to use, as 0,1; default: all visible ones")
+    known.add_argument("--workers", type=int, help="cells at a time; default: one for each GPU, one without")
+    known.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="further settings of all arms")
+    known.add_argument("--dry_run", action="store_true", help="say which cells there are")
+    return known
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run what is not finished, score the test patients, report; the exit code."""
+    from scripts.experiments.runner import Runner, is_finished  # which needs file locks
+
+    results = (options.cells or options.output_dir / "cells").resolve()
+    jobs = [_job(spec, options, results) for spec in cells(options)]
+    if options.dry_run:
+        for job in jobs:
+            print(f"{job.spec.name}: {'finished' if is_finished(job) else 'to run'}")
+        return 0
+    failed = 0
+    try:
+        with _seconds(options.seconds):
+            outcome = Runner(jobs, slots(options)).run()
+            failed = len(outcome.failed)
+            for name, log in outcome.failed.items():
+                print(f"\n{name} failed:\n{log}")
+    except OutOfTime:
+        left = [job.spec.name for job in jobs if not is_finished(job)]
+        print(f"{options.seconds:g} s are over; to go on, give the command again. Not finished: {', '.join(left)}.")
+    if options.test_dir is not None:
+        for job in jobs:
+            if is_finished(job):
+                add_test_scores(job, options.test_dir)
+    if any(is_finished(job) for job in jobs):
+        print(write_report(results / jobs[0].spec.grid, options.output_dir / "report" / jobs[0].spec.grid))
+    return 1 if failed else 0
+
+
+def _job(spec: CellSpec, options: argparse.Namespace, results: Path) -> CellJob:
+    return CellJob(
+        spec=spec,
+        dataset_dir=str(options.dataset_dir.resolve()),
+        output_dir=str(options.output_dir.resolve()),
+        result=str(results / spec.grid / f"{spec.name}.json"),
+        tracking={"cache_dir": str(options.output_dir.resolve() / "cache"), "mlflow": False},
+    )
+
+
+@contextmanager
+def _seconds(limit: float | None) -> Iterator[None]:
+    """Within, ``OutOfTime`` is raised after ``limit`` seconds; the runner then tells its cells to save and stop."""
+
+    def over(number: int, frame: FrameType | None) -> None:
+        raise OutOfTime
+
+    previous = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, limit or 0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    return exit_code_of(lambda: run(options), failed=2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

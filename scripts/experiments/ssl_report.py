@@ -1,0 +1,152 @@
+"""The table of the semi-supervised benchmark: our arms, mean and standard deviation over seeds, and what is published."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from scripts.errors import InputError
+from scripts.experiments.layout import EMPTY, Table, number, signed
+from scripts.files import write_atomically, write_json
+
+PUBLISHED = Path(__file__).with_name("ssl_acdc_published.csv")
+REFERENCE = "supervised"
+METRICS = ("dice", "iou", "hd95_voxel", "asd_voxel", "hd95_mm", "asd_mm")
+HEADER = ("Dice %", "Jaccard %", "HD95 voxels", "ASD voxels", "HD95 mm", "ASD mm")
+DIGITS = (2, 2, 2, 2, 1, 2)
+NOTES = (
+    "Means over the cases (a patient's ED or ES volume, on the acquired grid) and the three structures; ours with the standard "
+    "deviation over seeds, where there are several. Published rows are of the 20 test patients.",
+    "HD95 in voxels is the 95th percentile of the distances of both directions together and ASD is directed from the prediction, as "
+    "the published tables have them; HD95 in mm is the larger of both directions' percentiles. Structures missed or invented have no distance.",
+    "Our largest connected component of each structure is not chosen: labels are as the network gives them.",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm at one number of labelled patients: the cells of its seeds, as read."""
+
+    arm: str
+    labeled_patients: int
+    split: str
+    cells: Sequence[Mapping[str, Any]]
+
+    def values(self, metric: str, structure: str | None = None) -> np.ndarray:
+        """One a seed; of all structures together unless one is named."""
+        groups = [cell["test"] if self.split == "test" else cell["structures"] for cell in self.cells]
+        found = [group["mean"] if structure is None else group["structures"][structure] for group in groups]
+        return np.array([math.nan if entry[metric] is None else entry[metric] for entry in found], dtype=float)
+
+    @property
+    def minutes(self) -> float:
+        return float(np.mean([cell["seconds"] for cell in self.cells])) / 60
+
+    @property
+    def images_per_second(self) -> float:
+        """Labelled and unlabelled images that all updates saw, over the whole time, validation included."""
+        images = [2 * cell["settings"]["batch_size"] * cell["updates"] / cell["seconds"] for cell in self.cells]
+        return float(np.mean(images))
+
+    @property
+    def updates(self) -> int:
+        return int(self.cells[0]["updates"])
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """The arms of the cells in ``folder``; scores of the test patients if all cells of an arm have them, else of validation.
+
+    Raises:
+        InputError: no cell.
+    """
+    cells = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    if not cells:
+        raise InputError(f"{folder} holds no finished cell: run some first.")
+    groups: dict[tuple[int, str], list[Mapping[str, Any]]] = {}
+    for cell in cells:
+        groups.setdefault((int(cell["settings"]["labeled_patients"]), cell["arm"]), []).append(cell)
+    return [
+        Row(arm, count, "test" if all("test" in cell for cell in found) else "validation", found)
+        for (count, arm), found in sorted(
+            groups.items(), key=lambda group: (group[0][0], group[0][1] != REFERENCE, group[0][1])
+        )
+    ]
+
+
+def tables(rows: Sequence[Row]) -> list[Table]:
+    """For every number of labelled patients: our arms and the published ones; then our arms by structure."""
+    published = pd.read_csv(PUBLISHED)
+    found = []
+    for count in dict.fromkeys(row.labeled_patients for row in rows):
+        ours = [row for row in rows if row.labeled_patients == count]
+        reference = next((row for row in ours if row.arm == REFERENCE), None)
+        lines = [_line(row, reference) for row in ours]
+        lines += [_published(row) for row in published[published["labeled_patients"] == count].to_dict("records")]
+        header = ("arm", "split, seeds", *HEADER, f"over {REFERENCE}", "updates", "minutes", "images/s")
+        found.append(Table(f"{count} labelled patients", header, tuple(lines), NOTES, words=2))
+        found.append(_by_structure(count, ours))
+    return found
+
+
+def _line(row: Row, reference: Row | None) -> tuple[str, ...]:
+    scores = [_mean_and_sd(row.values(metric), metric, digits) for metric, digits in zip(METRICS, DIGITS, strict=True)]
+    gain = EMPTY
+    if (
+        reference is not None
+        and reference is not row
+        and reference.updates == row.updates
+        and reference.split == row.split
+    ):
+        gain = signed(100 * float(row.values("dice").mean() - reference.values("dice").mean()), 2)
+    split = f"{row.split}, {len(row.cells)}"
+    return (row.arm, split, *scores, gain, str(row.updates), number(row.minutes, 1), number(row.images_per_second, 1))
+
+
+def _published(row: Mapping[str, Any]) -> tuple[str, ...]:
+    columns = ("dice", "jaccard", "hd95_voxel", "asd_voxel")
+    scores = [number(row[column], 2) for column in columns]
+    return (f"published: {row['method']}", "test", *scores, *[EMPTY] * 6)
+
+
+def _by_structure(count: int, rows: Iterable[Row]) -> Table:
+    lines = []
+    for row in rows:
+        group = row.cells[0]["test"] if row.split == "test" else row.cells[0]["structures"]
+        for structure in group["structures"]:
+            scores = [_mean_and_sd(row.values(m, structure), m, d) for m, d in zip(METRICS, DIGITS, strict=True)]
+            lines.append((row.arm, structure, *scores))
+    return Table(f"{count} labelled patients, by structure", ("arm", "structure", *HEADER), tuple(lines), words=2)
+
+
+def _mean_and_sd(values: np.ndarray, metric: str, digits: int) -> str:
+    scaled = values * (100 if metric in ("dice", "iou") else 1)
+    mean = number(float(np.nanmean(scaled)) if np.isfinite(scaled).any() else None, digits)
+    return mean if len(scaled) < 2 else f"{mean} ± {number(float(np.nanstd(scaled, ddof=1)), digits)}"
+
+
+def write_report(cells: Path, folder: Path) -> str:
+    """Write ``report.md``, ``report.json`` and ``report.csv`` of the cells in folder ``cells`` into ``folder``; the page."""
+    rows = read_rows(cells)
+    page = "\n\n".join(table.markdown() for table in tables(rows))
+    write_atomically(folder / "report.md", lambda path: path.write_text(f"{page}\n", encoding="utf-8"))
+    records = [
+        {
+            "arm": row.arm,
+            "labeled_patients": row.labeled_patients,
+            "split": row.split,
+            "seed": cell["seed"],
+            "updates": cell["updates"],
+            "seconds": cell["seconds"],
+            **{metric: float(row.values(metric)[index]) for metric in METRICS},
+        }
+        for row in rows
+        for index, cell in enumerate(row.cells)
+    ]
+    write_json(folder / "report.json", records)
+    write_atomically(folder / "report.csv", lambda path: pd.DataFrame(records).to_csv(path, index=False))
+    return page
