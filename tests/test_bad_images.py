@@ -47,7 +47,7 @@ def refused(train: Callable[[], ConfigWorkflow], folder: Path) -> str:
     assert known is not None, raised.value
     assert not list(folder.rglob("*.partial"))
     assert not [path for path in (folder / "run").rglob("*") if path.is_file()]
-    for cache in (folder / "cache").glob("*"):
+    for cache in (folder / "cache").glob("*.pt"):
         tensors = torch.load(cache, weights_only=True)
         assert len(tensors["images"]) == len(tensors["cases"]), "of another section, and whole"
     message = str(known)

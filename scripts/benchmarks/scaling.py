@@ -28,6 +28,9 @@ from scripts.files import write_json
 from scripts.training import processes
 from scripts.training.precision import DTYPES
 
+START = "spawn"
+"""How processes begin: CUDA bears no fork."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -46,7 +49,7 @@ class Result:
 
 def measure(job: Job, count: int) -> Result:
     """Steps of ``job`` in ``count`` processes for ``job.seconds``."""
-    context = get_context("spawn")
+    context = get_context(START)
     results = context.Queue()
     with tempfile.TemporaryDirectory() as folder:
         children = [

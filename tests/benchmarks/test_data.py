@@ -6,12 +6,16 @@ from pathlib import Path
 import pytest
 
 from scripts.benchmarks import data
+from scripts.data.image_grid import ImageGrid
+from scripts.data.preprocessing import SliceGrid
 
 
 @pytest.mark.parametrize("kind", ["volumes", "photographs"])
 def test_both_starts_and_a_step_are_measured(
-    phantom_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+    monkeypatch: pytest.MonkeyPatch, phantom_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
+    monkeypatch.setattr(data, "SliceGrid", lambda: SliceGrid((9, 9), (32, 32)))
+    monkeypatch.setattr(data, "ImageGrid", lambda size, channels: ImageGrid((32, 32), channels))
     source = ["--dataset_dir", str(phantom_dir)] if kind == "volumes" else ["--images", "10"]
     path = tmp_path / "data.json"
     data.main([*source, *f"--filters 1 --seconds 0 --processes 2 --device cpu --json {path}".split()])

@@ -8,6 +8,12 @@ import pytest
 from scripts.benchmarks import scaling
 
 
+@pytest.fixture(autouse=True)
+def _forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is forked has imported everything."""
+    monkeypatch.setattr(scaling, "START", "fork")
+
+
 def test_sizes_filters_and_processes_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "scaling.json"
     scaling.main(f"--pixels 16 --filters 1 --processes 1 2 --seconds 0 --device cpu --json {path}".split())

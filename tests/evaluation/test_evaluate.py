@@ -181,7 +181,7 @@ def test_other_settings(make_run: Callable[..., Path], phantom_dir: Path, tmp_pa
     settings = {"section": "test", "dataset_dir": str(moved), "output_dir": str(output), "largest_component": "true"}
     workflow = workflow_of(run_dir, **settings)
     workflow.run()
-    assert workflow.postprocessing.largest is not None
+    assert workflow.postprocessing.labels.largest is not None
     page = (output / "summary.md").read_text(encoding="utf-8")
     assert page.startswith("# phantom, test section: 4 cases")
     assert "Only the largest connected component of each structure was kept." in page
