@@ -1,0 +1,64 @@
+"""Labels of a cine: phase by phase, the same as all at once."""
+
+import pytest
+import torch
+from monai.data import MetaTensor
+from torch import Tensor, nn
+
+from scripts.data.preprocessing import SliceGrid
+from scripts.errors import InputError
+from scripts.prediction import AcquiredGridd, NativeLabels, NativeLabelsd, NativeStackInferer, StackInferer
+
+CLASSES, PHASES, SLICES = 3, 4, 2
+
+
+@pytest.fixture
+def image() -> MetaTensor:
+    """A preprocessed cine (P, 16, 16, S) of volumes of 12 x 10 voxels, which knows where it came from."""
+    voxels = torch.rand(PHASES, 12, 10, SLICES, generator=torch.Generator().manual_seed(0))
+    cine = MetaTensor(voxels, affine=torch.diag(torch.tensor([1.5, 2.0, 8.0, 1.0], dtype=torch.float64)))
+    cine.meta |= {
+        "original_affine": cine.affine.clone(),
+        "spatial_shape": [12, 10, SLICES],
+        "filename_or_obj": "cine.nii",
+    }
+    return SliceGrid((2.0, 2.0), (16, 16)).resampling(("image",))({"image": cine})["image"]
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Conv2d(1, CLASSES, 3, padding=1)
+
+
+class Counting(NativeLabels):
+    """Remembers how many channels of probabilities were there at a time."""
+
+    def __init__(self) -> None:
+        super().__init__(CLASSES)
+        self.channels: list[int] = []
+
+    def __call__(self, probabilities: Tensor, image: MetaTensor) -> Tensor:
+        self.channels.append(len(probabilities))
+        return super().__call__(probabilities, image)
+
+
+@torch.no_grad()
+def test_phase_by_phase_is_as_all_at_once(image: MetaTensor, network: nn.Module) -> None:
+    counting = Counting()
+    labels = NativeStackInferer(counting, batch_size=3)(image.unsqueeze(0), network)
+    assert counting.channels == [CLASSES] * PHASES, "the probabilities of one phase at a time"
+    assert (labels.shape, labels.dtype) == ((1, PHASES, 12, 10, SLICES), torch.uint8)
+    placed = AcquiredGridd()({"pred": labels[0], "image": image})["pred"]
+    probabilities = StackInferer()(image.unsqueeze(0), network)[0]
+    expected = NativeLabelsd(CLASSES)({"pred": probabilities, "image": image})["pred"]
+    assert len(expected.unique()) > 1
+    assert torch.equal(placed, expected)
+    assert torch.equal(placed.affine, image.meta["original_affine"])
+    assert placed.meta["filename_or_obj"] == "cine.nii"
+
+
+@torch.no_grad()
+def test_a_network_of_other_classes_is_refused(image: MetaTensor, network: nn.Module) -> None:
+    with pytest.raises(InputError, match="gives 3 classes where the model card names 4"):
+        NativeStackInferer(NativeLabels(4))(image.unsqueeze(0), network)
