@@ -49,7 +49,7 @@ class Result:
 
 def measure(job: Job, count: int) -> Result:
     """Steps of ``job`` in ``count`` processes for ``job.seconds``."""
-    context = get_context(START)
+    context: Any = get_context(START)
     results = context.Queue()
     with tempfile.TemporaryDirectory() as folder:
         children = [
