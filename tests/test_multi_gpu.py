@@ -52,7 +52,7 @@ def test_a_process_that_dies_ends_the_others_and_the_job_starts_again_from_the_l
             os.kill(workers[1], signal.SIGKILL)
             killed = True
         time.sleep(0.2)
-    log = (tmp_path / "log.txt").read_text()
+    log = (tmp_path / "log.txt").read_text(encoding="utf-8", errors="replace")
     assert job.wait(1) == 0, log
     assert killed
     assert "failed (exitcode: -9) local_rank: 1" in log, "torchrun says who died"
@@ -66,7 +66,7 @@ def test_a_process_that_dies_ends_the_others_and_the_job_starts_again_from_the_l
 def test_an_error_ends_the_job_with_its_message(tmp_path: Path, phantom_dir: Path) -> None:
     job = torchrun(tmp_path / "run", phantom_dir, labeled_patients=99, labeled_fraction=None)
     assert job.wait(120) != 0
-    log = (tmp_path / "log.txt").read_text()
+    log = (tmp_path / "log.txt").read_text(encoding="utf-8", errors="replace")
     assert "Error: labeled_patients must be a whole number in 1 to 8" in log
     assert not [line for line in log.splitlines() if line.startswith("[rank") and "Traceback" in line], (
         "no more than that"
