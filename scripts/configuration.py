@@ -27,6 +27,11 @@ def flag(value: object, name: str) -> bool:
     return known
 
 
+def flag_or_name(value: object) -> object:
+    """True or false as ``flag`` reads it; anything else, such as a name, stays."""
+    return FLAGS.get(str(value).lower(), value)
+
+
 def optional_flag(value: object, name: str) -> bool | None:
     """As ``flag``, or None for null."""
     return None if value is None else flag(value, name)

@@ -57,7 +57,9 @@ def export_onnx(network: nn.Module, card: ModelCard, path: str | Path) -> Path:
     return written
 
 
-def backend_network(network: nn.Module, card: ModelCard, model: str | Path, backend: str = PYTORCH) -> nn.Module:
+def backend_network(
+    network: nn.Module, card: ModelCard, model: str | Path, backend: str = PYTORCH, precision: str = "auto"
+) -> nn.Module:
     """``network`` as a module that ``backend`` computes, for images of any size that the card's grid gives.
 
     Args:
@@ -65,9 +67,10 @@ def backend_network(network: nn.Module, card: ModelCard, model: str | Path, back
         model: ``model.pt``; ``model.onnx`` beside it is used if it was made of the same weights, else it is exported for this
             run alone.
         backend: of ``BACKENDS``; other than "pytorch" on the CPU only.
+        precision: that is asked for; others than PyTorch compute in float32.
 
     Raises:
-        InputError: an unknown backend, one that is not installed, or a network on a GPU.
+        InputError: an unknown backend, one that is not installed, a network on a GPU, or another precision.
     """
     if backend not in BACKENDS:
         raise InputError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}.")
@@ -76,6 +79,10 @@ def backend_network(network: nn.Module, card: ModelCard, model: str | Path, back
     device = next(network.parameters()).device
     if device.type != "cpu":
         raise InputError(f"backend {backend} computes on the CPU, and the network is on {device}: use backend pytorch.")
+    if precision not in ("auto", "float32"):
+        raise InputError(
+            f"backend {backend} computes in float32, and precision {precision} was asked for: use pytorch."
+        )
     engine = {"onnxruntime": OnnxRuntimeNetwork, "openvino": OpenVINONetwork}[backend]
     beside = Path(model).with_suffix(".onnx")
     if _weights_of(beside) == card.weights_sha256 is not None:

@@ -124,6 +124,8 @@ class LabelMapWriter:
         self.dataset_dir = dataset_dir
         self.output_dir = output_dir
         colors = class_colors(len(card.class_names), card.colors, card.background)
+        self._writer: ThreadPoolExecutor | None = None
+        self._writing: Future | None = None
         self.palette = [round(255 * part) for color in colors for part in to_rgb(color)]
 
     def attach(self, engine: Engine) -> None:
@@ -135,7 +137,6 @@ class LabelMapWriter:
     def _start(self) -> None:
         make_folder(self.output_dir, "output_dir")
         self._writer = ThreadPoolExecutor(1)
-        self._writing: Future | None = None
 
     def _hand_over(self, engine: Engine) -> None:
         batch: Any = engine.state.batch
@@ -145,6 +146,7 @@ class LabelMapWriter:
             labels = output["pred"]
             image = item["file"] if "file" in item else labels.meta["filename_or_obj"]
             self._wait()  # no more than one waits to be written
+            assert self._writer is not None  # made when the evaluator began
             self._writing = self._writer.submit(self._write, labels.cpu().numpy(), image, place)
 
     def _write(self, labels: np.ndarray, image: str, place: str) -> None:
@@ -158,11 +160,15 @@ class LabelMapWriter:
             writing.result()
 
     def _finish(self) -> None:
-        with self._writer:
-            self._wait()
+        if self._writer is not None:
+            with self._writer:
+                self._wait()
 
     def _finish_and_raise(self, engine: Engine, error: BaseException) -> None:
-        self._finish()
+        try:
+            self._finish()
+        except Exception:  # the first error is the one to tell
+            logger.exception("A label map could not be written, either.")
         raise error
 
 

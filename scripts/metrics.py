@@ -73,9 +73,9 @@ class CaseConfusion(Metric):
             self._matrices[case] = self._matrices.get(case, 0) + matrix
 
     def compute(self) -> Tensor:
-        if not self._matrices:
-            raise NotComputableError("no validation slice was seen: the data list's validation section is empty.")
         matrices = self._of_all_processes()
+        if not matrices:
+            raise NotComputableError("no validation slice was seen: the data list's validation section is empty.")
         return torch.stack([matrices[case] for case in sorted(matrices)])
 
     def _of_all_processes(self) -> dict[int, Tensor]:

@@ -95,8 +95,8 @@ class NativeLabels:
 
 
 class NativeStackInferer(StackInferer):
-    """A 2-D network over the slices of a volume, and back to the acquired grid, one phase after the other: with more phases
-    memory grows by their images and labels alone.
+    """A 2-D network over the slices of a volume, and back to the acquired grid, as many phases at a time as fill a batch: with more
+    phases memory grows by their images and labels alone.
 
     Args:
         labels: how probabilities become labels.
@@ -113,9 +113,9 @@ class NativeStackInferer(StackInferer):
         """(1, P, H, W, D) float, a MetaTensor that knows the acquired grid, to labels (1, P, x, y, slices) uint8."""
         image = inputs[0]
         labels = []
-        for phase in inputs.as_subclass(Tensor).split(1, dim=1):
-            probabilities = super().__call__(phase, network, *args, **kwargs)[0]
-            self.labels.check_classes(len(probabilities))
+        for phases in inputs.as_subclass(Tensor).split(max(1, self.batch_size // inputs.shape[-1]), dim=1):
+            probabilities = super().__call__(phases, network, *args, **kwargs)[0]
+            self.labels.check_classes(len(probabilities) / phases.shape[1])
             labels.append(self.labels(probabilities, cast(MetaTensor, image)))
         return torch.cat(labels).unsqueeze(0)
 

@@ -93,6 +93,12 @@ def test_a_network_on_a_gpu_is_computed_by_pytorch(tmp_path: Path) -> None:
         backend_network(nn.Linear(1, 1, device="meta"), card, tmp_path / "model.pt", "openvino")
 
 
+def test_another_precision_is_refused(tmp_path: Path) -> None:
+    model = save(tmp_path, "resnet")
+    with pytest.raises(InputError, match="openvino computes in float32, and precision bfloat16 was asked for"):
+        backend_network(*load_model(model), model, "openvino", "bfloat16")
+
+
 def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> None:
         raise ImportError(name)

@@ -579,3 +579,13 @@ def test_real_frames_as_volumes_cine_and_metaimage(tmp_path: Path, real_data: Pa
     np.testing.assert_array_equal(np.asarray(nib.load(labels[2]).dataobj), single)
     metaimage = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(labels[3]))).T
     assert (metaimage == single[..., 0]).mean() > 0.999
+
+
+def test_an_output_folder_that_is_a_file_is_told(tmp_path: Path, resnet: Path) -> None:
+    """Though nothing has begun that could end."""
+    volume = tmp_path / "volume.nii.gz"
+    nib.save(nib.Nifti1Image(np.random.default_rng(0).random((20, 20, 3)), np.eye(4)), volume)
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - MONAI wraps it
+        infer(volume, tmp_path / "taken", resnet)
+    assert "taken" in str(input_error_in(raised.value))

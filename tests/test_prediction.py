@@ -43,11 +43,14 @@ class Counting(NativeLabels):
         return super().__call__(probabilities, image)
 
 
+@pytest.mark.parametrize(("batch_size", "at_a_time"), [(1, [1, 1, 1, 1]), (3, [1, 1, 1, 1]), (6, [3, 1]), (16, [4])])
 @torch.no_grad()
-def test_phase_by_phase_is_as_all_at_once(image: MetaTensor, network: nn.Module) -> None:
+def test_some_phases_at_a_time_are_as_all_at_once(
+    image: MetaTensor, network: nn.Module, batch_size: int, at_a_time: list[int]
+) -> None:
     counting = Counting()
-    labels = NativeStackInferer(counting, batch_size=3)(image.unsqueeze(0), network)
-    assert counting.channels == [CLASSES] * PHASES, "the probabilities of one phase at a time"
+    labels = NativeStackInferer(counting, batch_size=batch_size)(image.unsqueeze(0), network)
+    assert counting.channels == [CLASSES * count for count in at_a_time], "as many as fill a batch"
     assert (labels.shape, labels.dtype) == ((1, PHASES, 12, 10, SLICES), torch.uint8)
     placed = AcquiredGridd()({"pred": labels[0], "image": image})["pred"]
     probabilities = StackInferer()(image.unsqueeze(0), network)[0]

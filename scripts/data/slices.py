@@ -149,16 +149,18 @@ class SliceDataset(Dataset):
             cache_dir.mkdir(parents=True, exist_ok=True)
             lock = FileLock(f"{path}.lock")
             lock.acquire()
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:
             raise InputError(
                 f"the cache {cache_dir} could not be written: {error}. Free some space, or give another folder with "
                 "--cache_dir."
             ) from error
-        with lock:  # of several processes one preprocesses, and the others wait for what it makes
+        try:  # of several processes one preprocesses, and the others wait for what it makes
             if (cached := self._mapped(path)) is not None:
                 return cached
             tensors = self._preprocess()
             save_tensors(path, tensors)
+        finally:
+            lock.release()
         return tensors
 
     def _mapped(self, path: Path) -> dict[str, Tensor] | None:

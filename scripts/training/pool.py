@@ -71,7 +71,10 @@ class FakePool:
         return from_batch, from_pool, kept
 
     def state_dict(self) -> dict:
-        return {"fakes": [column[: self.held].clone() for column in self._columns], "random": self.random.get_state()}
+        return {
+            "fakes": [column[: self.held].to("cpu", copy=True) for column in self._columns],
+            "random": self.random.get_state(),
+        }
 
     def load_state_dict(self, state: dict, device: torch.device | str = "cpu") -> None:
         fakes = [column.to(device)[: self.size] for column in state["fakes"]]

@@ -41,6 +41,9 @@ def start(device: torch.device) -> None:
         )
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    if "SLURM_JOB_ID" in os.environ and "LOCAL_RANK" in os.environ:
+        # Within a Slurm job ignite takes the rank of torchrun, which all its processes share, for theirs.
+        os.environ["SLURM_LOCALID"] = os.environ["LOCAL_RANK"]
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=TIMEOUT)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from scripts.errors import InputError
 from scripts.objectives.interface import Objective
 from scripts.training import processes
 from scripts.training.finite import FiniteGuard
@@ -67,7 +68,7 @@ class AlternatingTrainer(SupervisedTrainer):
 
     Raises:
         TypeError: for an option of MONAI's that would be without effect here (``amp``: see ``precision``).
-        InputError: an unknown ``precision``, or an unknown ``compile``.
+        InputError: an unknown ``precision`` or ``compile``, or CUDA graphs with accumulation.
         ValueError: for data of unknown length without an ``epoch_length``, a ``clip_norm`` that is not positive, or
             discriminators without an optimizer.
     """
@@ -104,6 +105,11 @@ class AlternatingTrainer(SupervisedTrainer):
         processes.synchronize_batch_norm(objective.generators, self.state.device)
         processes.synchronize_batch_norm(objective.discriminators, self.state.device)
         self.losses = StepLosses(objective, compile, self.state.device)
+        if self.losses.graphs and self.accumulation_steps > 1:
+            raise InputError(
+                "compile with CUDA graphs overwrites gradients that wait for more batches: give accumulation_steps 1, or "
+                "compile 'inductor', which compiles without graphs."
+            )
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         if channels_last:
             for networks in (objective.generators, objective.discriminators):

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -288,6 +289,20 @@ def test_a_half_written_cache_of_a_killed_run_is_not_used(items: list[dict], tmp
     assert same(first, SliceDataset(items, count, cache_dir=cache))
     assert count.calls == 4
     assert path.is_file()
+
+
+def test_a_failed_reading_leaves_the_cache_to_the_next(items: list[dict], tmp_path: Path) -> None:
+    """Even while its error is kept, as a notebook does."""
+
+    def fail(item: dict) -> dict:
+        raise ValueError("broken")
+
+    with pytest.raises(InputError) as kept:
+        SliceDataset(items, fail, tmp_path, cache_dir=tmp_path / "cache")
+    with ThreadPoolExecutor(1) as other:
+        again = other.submit(SliceDataset, items, TRANSFORM, tmp_path, cache_dir=tmp_path / "cache")
+        assert len(again.result(timeout=30)) > 0
+    assert kept.value is not None
 
 
 def test_a_cache_that_cannot_be_written_is_refused(items: list[dict], tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """The two losses of a step, compiled: the same numbers, and no new program at every step."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from monai.bundle import ConfigWorkflow
 from torch import Tensor, nn
 
-from scripts.errors import InputError
+from scripts.errors import InputError, input_error_in
 from scripts.objectives.adversarial import AdversarialObjective
 from scripts.training.losses import StepLosses
 
@@ -56,6 +58,41 @@ def test_compiled_losses_are_the_eager_ones_by_one_program_for_every_phase_of_th
     gradients = [[p.grad for p in step.objective.generators.parameters()] for step in (compiled, eager)]
     torch.testing.assert_close(*gradients)
     assert len(programs) <= 4
+
+
+@pytest.mark.parametrize(
+    ("given", "compiled", "layout"),
+    [("true", "inductor", torch.channels_last), ("false", None, torch.contiguous_format), ("eager", "eager", None)],
+)
+def test_options_are_read_as_the_command_line_gives_them(
+    make_training: Callable[..., ConfigWorkflow],
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+    compiled: str,
+    layout: Any,
+) -> None:
+    backends: list[str] = []
+    monkeypatch.setattr(torch, "compile", lambda function, backend, **_: backends.append(backend) or function)
+    options = {"compile": given} | ({} if layout is None else {"channels_last": given})
+    trainer = make_training(**options).trainer
+    assert set(backends) == ({compiled} if compiled else set())
+    assert trainer.layout == (layout or torch.contiguous_format)
+
+
+def test_cuda_graphs_do_not_go_with_accumulation(
+    make_training: Callable[..., ConfigWorkflow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    made = StepLosses.__init__
+
+    def with_graphs(self: StepLosses, *arguments: Any) -> None:
+        made(self, *arguments)
+        self.graphs = True
+
+    monkeypatch.setattr(StepLosses, "__init__", with_graphs)
+    with pytest.raises(Exception, match="train") as raised:  # MONAI wraps it
+        _ = make_training(accumulation_steps=2).trainer
+    assert "give accumulation_steps 1" in str(input_error_in(raised.value))
 
 
 def test_weights_keep_their_names() -> None:

@@ -16,6 +16,7 @@ from monai.engines import SupervisedEvaluator
 from torch import Tensor, nn
 
 from scripts.data.unpaired import UnpairedBatches
+from scripts.errors import InputError
 from scripts.metrics import validation_metrics
 from scripts.networks.pixel_discriminator import PixelDiscriminator
 from scripts.networks.resnet_generator import ResNetGenerator
@@ -23,6 +24,7 @@ from scripts.objectives.cyclegan import CycleGANObjective
 from scripts.training import processes
 from scripts.training.state import TrainingState
 from scripts.training.trainer import AlternatingTrainer
+from scripts.training.validation import slices_of_process
 
 CLASSES, PIXELS, SLICES = 3, 16, 24
 
@@ -147,6 +149,13 @@ def validated() -> dict[str, float]:
 def test_metrics_are_those_of_the_whole_data_set(tmp_path: Path) -> None:
     """Exactly: a mean of the processes' means would differ in the third digit."""
     assert in_processes(validated, tmp_path) == [validated()] * 2
+
+
+def test_more_processes_than_validation_slices_are_refused() -> None:
+    assert [*slices_of_process(5, 1, 2)] == [1, 3]
+    assert [*slices_of_process(0, 0, 1)] == []
+    with pytest.raises(InputError, match="3 processes cannot share 2 validation slices"):
+        slices_of_process(2, 0, 3)
 
 
 def test_all_stop_at_one_step_and_another_number_of_processes_goes_on(tmp_path: Path) -> None:
