@@ -50,10 +50,9 @@ def scores(model: Path, test_dir: Path, used: set[str]) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     padded, infer = PadToMultiple(network).to(device).eval(), StackInferer()
     grid: Any = card.grid  # of volumes
-    preprocessing, to_labels = (
-        EvaluationPreprocessing(grid, len(card.class_names)),
-        NativeLabelsd(len(card.class_names)),
-    )
+    classes = len(card.class_names)
+    preprocessing = EvaluationPreprocessing(grid, classes)
+    to_labels = NativeLabelsd(classes, largest_component=False)  # as validation is scored
     cases = []
     with torch.inference_mode():
         for patient in patients.values():
@@ -63,6 +62,6 @@ def scores(model: Path, test_dir: Path, used: set[str]) -> dict[str, Any]:
                 probabilities = infer(frame["image"][None].to(device), padded)[0].cpu()
                 predicted = to_labels({"pred": probabilities, "image": frame["image"]})["pred"].as_tensor()[0]
                 label, spacing = frame["label"].as_tensor()[0], frame["acquired"].pixdim.tolist()
-                found = case_scores(predicted, label, spacing, len(card.class_names))
+                found = case_scores(predicted, label, spacing, classes)
                 cases.append(CaseScores(patient.name, item["phase"], item["image"], *found))
     return summarize(cases, card.class_names)["all"]

@@ -127,8 +127,8 @@ class AdversarialObjective:
         return t | forward_together(self.generators["segmentor"], self._merge, images)
 
     def generator_terms(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The active terms of equation 2, unweighted scalars; self-teaching is 0 until ``batch["progress"]`` (in [0, 1),
-        1 if absent) passes the warm-up."""
+        """The active terms of equation 2, unweighted scalars; self-teaching is 0 unless the batch's ``self_taught`` (True
+        if absent) holds."""
         score, active = self.discriminators["mask_discriminator"], self.weights.active()
         terms: dict[str, Callable[[], Tensor]] = {"segmentation": lambda: segmentation(t["logits"], batch["label"])}
         if "labeled_adversarial" in active:

@@ -113,6 +113,12 @@ def test_a_run_in_pieces_ends_with_a_table_and_test_scores(
     assert cell["test"]["cases"] == 4
     assert set(METRICS) <= set(cell["test"]["mean"])
     assert cell["structures"]["mean"]["dice"] != cell["test"]["mean"]["dice"]
+    validated = tmp_path / "validation"
+    for name in json.loads(split.read_text())["validation"]:
+        shutil.copytree(phantom_dir / "training" / name, validated / "training" / name)
+    again = scores(tmp_path / "out" / "ssl_small_2" / cell["cell"] / "models" / "model.pt", validated, set())
+    for metric in METRICS:
+        assert again["mean"][metric] == pytest.approx(cell["structures"]["mean"][metric], nan_ok=True), "scored alike"
     said = capfd.readouterr().out
     assert "| supervised " in said
     assert "| published: TraCoCo " in said
