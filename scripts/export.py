@@ -9,6 +9,8 @@ import argparse
 import importlib
 import logging
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -156,17 +158,18 @@ def _check(network: nn.Module, path: Path, shape: torch.Size) -> None:
         )
 
 
-class _quietly:  # noqa: N801 - reads as a statement
+@contextmanager
+def _quietly() -> Iterator[None]:
     """Within, the exporter's loggers say only what is wrong."""
-
-    def __enter__(self) -> None:
-        self.levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript", "onnx_ir")}
-        for name in self.levels:
-            logging.getLogger(name).setLevel(logging.ERROR)
-
-    def __exit__(self, *error: object) -> None:
-        for name, level in self.levels.items():
-            logging.getLogger(name).setLevel(level)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def export(model: str | Path, output: str | Path | None = None) -> Path:

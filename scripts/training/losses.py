@@ -27,10 +27,6 @@ class StepLosses:
 
     def __init__(self, objective: Objective, compiled: bool | str, device: torch.device) -> None:
         self.objective = objective
-        self.generators: Callable[[Mapping[str, Any]], tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]]
-        self.discriminators: Callable[
-            [Mapping[str, Any], Mapping[str, Tensor], Fakes], tuple[Tensor, dict[str, Tensor]]
-        ]
         self.graphs = compiled is True and device.type == "cuda"
         compile_whole = _compiler(compiled, self.graphs)
         self.generators = compile_whole(self._generators)
