@@ -37,7 +37,14 @@ COMMON: dict[str, Any] = {
     "learning_rate": 0.001,
 }
 SCALES: dict[str, dict[str, Any]] = {
-    "small": {"spacing": [2.25, 2.25], "size": [128, 128], "batch_size": 8, "max_epochs": 16, "val_interval": 2},
+    "small": {
+        "spacing": [2.25, 2.25],
+        "size": [128, 128],
+        "batch_size": 4,
+        "max_epochs": 5,
+        "val_interval": 1,
+        "precision": "bfloat16",
+    },
     "full": {
         "spacing": [1.5, 1.5],
         "size": [192, 192],
@@ -87,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--method", nargs="+", default=list(DEFAULT_METHODS), help="arms of ssl_arms.json")
     known.add_argument("--seeds", type=int, nargs="+", default=[0])
     known.add_argument("--scale", choices=SCALES, default="small")
-    known.add_argument("--max_epochs", type=int, help="of all arms; default: by the scale, 16 or 200")
+    known.add_argument("--max_epochs", type=int, help="of all arms; default: by the scale, 5 or 200")
     known.add_argument(
         "--test_dir", type=Path, help="ACDC patients with labels; scored after training, choosing nothing"
     )
