@@ -9,6 +9,7 @@ from scripts.networks.instance_norm import InstanceNorm2d
 DOWNSAMPLING_FACTOR = 4
 SMALLEST_SIZE = 2 * DOWNSAMPLING_FACTOR  # reflection needs two pixels where the network is coarsest
 ACTIVATIONS = {"none": nn.Identity, "tanh": nn.Tanh}
+UPSAMPLINGS = ("transposed", "resize")
 
 
 class ResidualBlock(nn.Module):
@@ -28,7 +29,7 @@ class ResidualBlock(nn.Module):
 
 
 class ResNetGenerator(nn.Module):
-    """Image-to-image ResNet: 7x7 ends, two stride-2 convolutions, residual blocks, two transposed convolutions.
+    """Image-to-image ResNet: 7x7 ends, two stride-2 convolutions, residual blocks, two up-samplings.
 
     Instance norm without learned scale or running statistics, so a batch is the sum of its images and images of
     several sources may share one pass. As the segmentor G_IS it returns logits (``activation="none"``; softmax is
@@ -40,17 +41,27 @@ class ResNetGenerator(nn.Module):
         filters: width of the first layer; 64 in the paper.
         blocks: number of residual blocks; 9 in the paper.
         activation: "none" or "tanh".
+        upsampling: "transposed" convolutions (the paper), or "resize": the nearest pixel, then a convolution, which leaves no
+            checkerboard in the image (Odena et al. 2016) and costs four times as much there.
 
     Raises:
-        InputError: for an unknown activation, and in ``forward`` for H or W that 4 does not divide or that is below 8.
+        InputError: for an unknown activation or up-sampling, and in ``forward`` for H or W that 4 does not divide or that is below 8.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, filters: int = 64, blocks: int = 9, activation: str = "none"
+        self,
+        in_channels: int,
+        out_channels: int,
+        filters: int = 64,
+        blocks: int = 9,
+        activation: str = "none",
+        upsampling: str = "transposed",
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
             raise InputError(f"activation must be one of {sorted(ACTIVATIONS)}, got {activation!r}.")
+        if upsampling not in UPSAMPLINGS:
+            raise InputError(f"upsampling must be one of {sorted(UPSAMPLINGS)}, got {upsampling!r}.")
         layers: list[nn.Module] = [*_convolution_block(in_channels, filters, kernel_size=7)]
         for width in (filters, 2 * filters):
             layers += [
@@ -60,11 +71,14 @@ class ResNetGenerator(nn.Module):
             ]
         layers += [ResidualBlock(4 * filters) for _ in range(blocks)]
         for width in (4 * filters, 2 * filters):
-            layers += [
-                nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1),
-                InstanceNorm2d(width // 2),
-                nn.ReLU(inplace=True),
-            ]
+            if upsampling == "resize":
+                layers += [nn.Upsample(scale_factor=2), *_convolution_block(width, width // 2, kernel_size=3)]
+            else:
+                layers += [
+                    nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1),
+                    InstanceNorm2d(width // 2),
+                    nn.ReLU(inplace=True),
+                ]
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(filters, out_channels, 7), ACTIVATIONS[activation]()]
         self.layers = nn.Sequential(*layers)
         initialize_normal(self)

@@ -2,11 +2,13 @@
 
 The paper's two generators, two discriminators and two cycles (``scripts.objectives.cyclegan``), with what ACDC showed them to
 lack. ``docs/method.md`` gives the equations and what each piece is worth. S is the segmentor, T the teacher (the moving average of S),
-G the image generator, D_S and D_I the discriminators; (x, y) is a labelled pair, x' an unlabelled image, y~ a warped
-label, E a region around a heart, m . the pixels that G fills.
+G the image generator, D_S and D_I the discriminators; (x, y) is a labelled pair, x' an unlabelled image, both under a strong
+tint where G is concerned, y~ a warped label, E a region around a heart.
 
 The image cycle cannot close through a mask of a few classes, since the texture of the background is not in it. So G is given the
-surroundings: it sees the image with E erased, and the mask within E, and fills E alone.
+surroundings: it sees the image with E erased, and the mask within E, and fills E alone. And a cycle trains the generator
+that closes it, unless it is told otherwise: what the other one made is data, as in back-translation (Sennrich et al. 2016), so
+that the two cannot agree on a code.
 """
 
 from collections.abc import Callable, Mapping
@@ -50,21 +52,24 @@ class CycleTeacherWeights(Weights):
     image_reconstruction: float = 1.0
     image_cycle: float = 1.0
     mask_cycle: float = 0.5
-    mask_adversarial: float = 0.01
+    mask_adversarial: float = 0.02
     image_adversarial: float = 0.05
 
 
-MASK_INPUTS = ("soft", "straight-through", "detached")
+MASK_INPUTS = ("detached", "straight-through", "soft")
+IMAGE_INPUTS = ("detached", "attached")
 UNSUPERVISED = {"consistency", "image_cycle", "mask_cycle", "mask_adversarial", "image_adversarial"}
 """Terms that begin after the warm-up and are ramped up."""
+OF_MIXED = {"consistency", "mask_adversarial"}
+"""Terms of mixed images, which are made of two views."""
 TERM_NEEDS = {
     "segmentation": {"logits"},
     "dice": {"logits"},
     "consistency": {"mixed_logits", "teacher"},
     "image_reconstruction": {"restored_image"},
-    "image_cycle": {"unlabeled_logits", "reconstructed_image", "teacher"},
+    "image_cycle": {"reconstructed_image", "teacher"},
     "mask_cycle": {"generated_image", "reconstructed_logits", "teacher"},
-    "mask_adversarial": {"unlabeled_logits"},
+    "mask_adversarial": {"mixed_logits", "teacher"},
     "image_adversarial": {"generated_image", "teacher"},
 }
 """What each term reads; what no active term reads is not computed."""
@@ -81,8 +86,13 @@ def consistency(logits: Tensor, label: Tensor) -> Tensor:
     return 0.5 * (cross_entropy(logits, label) + soft_dice_loss(logits, label))
 
 
+def mixed(ours: Tensor, theirs: Tensor, inside: Tensor) -> Tensor:
+    """Ours in theirs and theirs in ours, (2 B, ...), of two batches (B, ...); ``inside``, bool, says where the inner one is."""
+    return torch.cat([ours.where(inside, theirs), theirs.where(inside, ours)])
+
+
 def image_cycle(reconstructed_image: Tensor, image: Tensor, erased: Tensor) -> Tensor:
-    """Equation 6 where it can close: mean |G(S(x'), x' without E) - x'| over E.
+    """Equation 6 where it can close: mean |G(T(x'), x' without E) - x'| over E.
 
     Args:
         reconstructed_image, image: (B, C, H, W) float.
@@ -108,15 +118,18 @@ class CycleTeacherObjective:
         mask_discriminator, image_discriminator: D_S and D_I, to scores (B, 1, H, W).
         num_classes: K, class 0 being the background.
         weights: ``CycleTeacherWeights`` or a mapping of its names.
-        mask_input: how S(x') enters G: "straight-through" one-hot, "soft" probabilities, in which texture can be hidden, or
-            "detached" one-hot: then the image cycle trains G alone.
+        mask_input: what enters G in the image cycle: "detached", the classes of T where it is sure, so that the cycle trains G
+            alone; or S(x'), which it then trains too, as "straight-through" one-hot or as "soft" probabilities (the paper),
+            in which texture can be hidden.
+        image_input: what enters S in the mask cycle: G's image "detached", so that the cycle trains S alone, or "attached"
+            (the paper): then G is trained, too, to render what S can read.
         confidence: of the teacher, in [0, 1], below which a pixel teaches nothing.
         margin: pixels around a heart that belong to E.
         warm_up, ramp: shares of the training, before the unsupervised terms begin and until they have their full weight.
 
     Raises:
         TypeError: for a weight of an unknown name.
-        InputError: for another ``mask_input``, or a share outside [0, 1].
+        InputError: for another ``mask_input`` or ``image_input``, or a share outside [0, 1].
     """
 
     needs_unlabeled = True
@@ -131,13 +144,18 @@ class CycleTeacherObjective:
         num_classes: int,
         weights: CycleTeacherWeights | Mapping[str, float] | None = None,
         mask_input: str = "detached",
+        image_input: str = "detached",
         confidence: float = 0.9,
         margin: int = 4,
         warm_up: float = 0.1,
         ramp: float = 0.2,
     ) -> None:
-        if mask_input not in MASK_INPUTS:
-            raise InputError(f"mask_input must be one of {', '.join(MASK_INPUTS)}, got {mask_input!r}.")
+        for name, choice, choices in (
+            ("mask_input", mask_input, MASK_INPUTS),
+            ("image_input", image_input, IMAGE_INPUTS),
+        ):
+            if choice not in choices:
+                raise InputError(f"{name} must be one of {', '.join(choices)}, got {choice!r}.")
         for name, value in (("confidence", confidence), ("warm_up", warm_up), ("ramp", ramp)):
             if not 0 <= value <= 1:
                 raise InputError(f"{name} must lie in [0, 1], got {value!r}.")
@@ -145,6 +163,7 @@ class CycleTeacherObjective:
         self.teacher = teacher
         self.num_classes = num_classes
         self.mask_input = mask_input
+        self.image_input = image_input
         self.confidence = confidence
         self.margin = margin
         self.warm_up = warm_up
@@ -177,14 +196,17 @@ class CycleTeacherObjective:
         """Both generators, both ways, in two passes of S and one of T and G.
 
         Returns:
-            What is needed of ``logits`` S(x); ``mixed_logits`` and ``mixed_label``; ``unlabeled_logits`` S(x') and
-            ``generated_mask``; ``restored_image`` G(y, x) in ``restored_region``; ``reconstructed_image`` G(S(x'), x') in
+            What is needed of ``logits`` S(x); ``mixed_logits`` and ``mixed_label``, and of these the ``generated_mask``;
+            ``unlabeled_logits`` S(x'); ``restored_image`` G(y, x) in ``restored_region``; ``reconstructed_image`` G(T(x'), x') in
             ``cycled_region``; ``generated_image`` G(y~, x') in ``rendered_region`` with its ``rendered_label``;
             ``reconstructed_logits`` S of it; and ``mask`` and ``valid`` of the label.
         """
-        batch = batch if "other_label" in batch else {**batch, "other_label": batch["label"]}
-        active = set(TERM_NEEDS) - {"consistency"} if everything else self.active(batch)
+        plain = {"strong_image": "image", "strong_unlabeled_image": "unlabeled_image", "other_label": "label"}
+        batch = {view: batch[name] for view, name in plain.items()} | dict(batch)
+        active = set(TERM_NEEDS) - OF_MIXED if everything else self.active(batch)
         needed = set().union(*(TERM_NEEDS[term] for term in active))
+        if "image_cycle" in active and self.mask_input != "detached":
+            needed.add("unlabeled_logits")
         t = {"mask": one_hot(batch["label"], self.num_classes).to(batch["image"].dtype)}
         t["valid"] = valid_pixels(batch["label"])
         if "teacher" in needed:
@@ -195,17 +217,20 @@ class CycleTeacherObjective:
         if "unlabeled_logits" in needed:
             images["unlabeled_logits"] = batch["unlabeled_image"]
         t |= forward_together(self.generators["segmentor"], self._merge["segmentor"], images)
-        if "unlabeled_logits" in t:
-            t["generated_mask"] = t["unlabeled_logits"].softmax(1)
+        if "mixed_logits" in t:
+            t["generated_mask"] = straight_through_one_hot(t["mixed_logits"].float().softmax(1))
         t |= self._render(batch, t, needed)
         if "reconstructed_logits" in needed:
-            t["reconstructed_logits"] = self.generators["segmentor"](t["generated_image"])
+            image = t["generated_image"]
+            image = image.detach() if self.image_input == "detached" else image
+            t["reconstructed_logits"] = self.generators["segmentor"](image)
         return t
 
     def generator_terms(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The active terms, scalars; those of ``UNSUPERVISED`` times ``strength``. The discriminators are only read."""
         score_mask, score_image = self.discriminators["mask_discriminator"], self.discriminators["image_discriminator"]
-        label, x, unlabeled = batch["label"], batch["image"], batch["unlabeled_image"]
+        label = batch["label"]
+        x, unlabeled = batch.get("strong_image", batch["image"]), batch.get("strong_unlabeled_image", batch["unlabeled_image"])
         terms: dict[str, Callable[[], Tensor]] = {
             "segmentation": lambda: segmentation(t["logits"], label),
             "dice": lambda: soft_dice_loss(t["logits"], label),
@@ -235,24 +260,25 @@ class CycleTeacherObjective:
     def discriminator_terms(
         self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor], fakes: Mapping[str, tuple[Tensor, ...]]
     ) -> dict[str, Tensor]:
-        """Losses of the active discriminators: D_S against warped labels, D_I within the rendered regions."""
+        """Losses of the active discriminators: D_S against labels mixed as the images were, D_I within the rendered regions."""
         terms = {}
         if "mask_discriminator" in fakes:
             score, (fake,) = self.discriminators["mask_discriminator"], fakes["mask_discriminator"]
-            real = one_hot(batch["other_label"], self.num_classes).to(fake.dtype)
-            valid = valid_pixels(batch["other_label"])
-            terms["mask_discriminator"] = mask_discrimination(score(real), score(fake), valid)
+            label = mixed(batch["label"], batch["other_label"], batch["mix"].squeeze(1))
+            real = one_hot(label, self.num_classes).to(fake.dtype)
+            terms["mask_discriminator"] = mask_discrimination(score(real), score(fake), valid_pixels(label))
         if "image_discriminator" in fakes:
             score, (fake, region) = self.discriminators["image_discriminator"], fakes["image_discriminator"]
-            terms["image_discriminator"] = image_discrimination(score(batch["unlabeled_image"]), score(fake), region)
+            real = batch["strong_unlabeled_image"]
+            terms["image_discriminator"] = image_discrimination(score(real), score(fake), region)
         return terms
 
-    def as_mask(self, logits: Tensor) -> Tensor:
-        """Logits (B, K, H, W) as the mask that G sees, by ``mask_input``."""
-        probabilities = logits.softmax(1)
-        if self.mask_input == "soft":
-            return probabilities
-        return straight_through_one_hot(probabilities.detach() if self.mask_input == "detached" else probabilities)
+    def _cycled_mask(self, t: Mapping[str, Tensor]) -> Tensor:
+        """What G sees in the image cycle, (B, K, H, W), by ``mask_input``; where T is in doubt its mask is 0 throughout."""
+        if self.mask_input == "detached":
+            return one_hot(t["pseudo_label"].where(t["confident"], VOID), self.num_classes).to(t["mask"].dtype)
+        probabilities = t["unlabeled_logits"].softmax(1)
+        return probabilities if self.mask_input == "soft" else straight_through_one_hot(probabilities)
 
     @torch.no_grad()
     def _teach(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -263,30 +289,28 @@ class CycleTeacherObjective:
     def _mixed(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Labelled boxes in unlabelled images and the reverse (Bai et al. 2023), (2 B, ...), with their labels."""
         inside = batch["mix"]
-        pairs = batch["strong_image"], batch["strong_unlabeled_image"]
         taught = t["pseudo_label"].where(t["confident"], VOID)
-        image = torch.cat([pairs[0].where(inside, pairs[1]), pairs[1].where(inside, pairs[0])])
-        within = inside.squeeze(1)
-        label = torch.cat([batch["label"].where(within, taught), taught.where(within, batch["label"])])
+        image = mixed(batch["strong_image"], batch["strong_unlabeled_image"], inside)
+        label = mixed(batch["label"], taught, inside.squeeze(1))
         return image, label
 
     def _render(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor], needed: set[str]) -> dict[str, Tensor]:
         """What G fills in, each with its region E, in one pass."""
         done: dict[str, Tensor] = {}
         inputs: dict[str, tuple[Tensor, Tensor, Tensor]] = {}  # mask, image, region
+        image, unlabeled = batch["strong_image"], batch["strong_unlabeled_image"]
         if "restored_image" in needed:
             done["restored_region"] = around(foreground(batch["label"]), self.margin)
-            inputs["restored_image"] = (t["mask"], batch["image"], done["restored_region"])
+            inputs["restored_image"] = (t["mask"], image, done["restored_region"])
         if "reconstructed_image" in needed:
             done["cycled_region"] = around(t["pseudo_label"] > 0, self.margin)
-            mask = self.as_mask(t["unlabeled_logits"])
-            inputs["reconstructed_image"] = (mask, batch["unlabeled_image"], done["cycled_region"])
+            inputs["reconstructed_image"] = (self._cycled_mask(t), unlabeled, done["cycled_region"])
         if "generated_image" in needed:
             label, region = self._placed(batch["other_label"], t["pseudo_label"])
             done["rendered_region"] = region
             done["rendered_label"] = label.where(region.squeeze(1), VOID)
             mask = one_hot(label, self.num_classes).to(t["mask"].dtype)
-            inputs["generated_image"] = (mask, batch["unlabeled_image"], region)
+            inputs["generated_image"] = (mask, unlabeled, region)
         seen = {
             name: torch.cat([mask * region, image * ~region, region.to(image.dtype)], 1)
             for name, (mask, image, region) in inputs.items()

@@ -91,18 +91,37 @@ def reached(made: CycleTeacherObjective, loss: Tensor) -> set[str]:
 
 @pytest.mark.parametrize("term", TERMS)
 def test_a_term_reaches_its_networks_alone(term: str, batch: dict[str, Tensor]) -> None:
-    made = objective(only(term), mask_input="straight-through")
+    made = objective(only(term), mask_input="straight-through", image_input="attached")
     with frozen(made.discriminators):
         terms = made.generator_terms(batch, made.translate(batch))
         assert set(terms) == {term}
         assert reached(made, terms[term]) == REACHED[term]
 
 
-def test_a_detached_mask_leaves_the_image_cycle_to_the_image_generator(batch: dict[str, Tensor]) -> None:
-    made = objective(only("image_cycle"))
+@pytest.mark.parametrize(("term", "trained"), [("image_cycle", "image_generator"), ("mask_cycle", "segmentor")])
+def test_a_detached_cycle_trains_the_generator_that_closes_it(term: str, trained: str, batch: dict[str, Tensor]) -> None:
+    made = objective(only(term))
     terms = made.generator_terms(batch, made.translate(batch))
-    assert reached(made, terms["image_cycle"]) == {"image_generator"}
-    assert set(made.as_mask(torch.randn(1, CLASSES, 4, 4)).unique().tolist()) == {0.0, 1.0}
+    assert reached(made, terms[term]) == {trained}
+
+
+@pytest.mark.parametrize("mask_input", ["detached", "straight-through"])
+def test_the_generator_is_shown_one_hot_masks(mask_input: str, batch: dict[str, Tensor]) -> None:
+    assert set(cycled_mask(batch, mask_input=mask_input).unique().tolist()) <= {0.0, 1.0}
+    assert not set(cycled_mask(batch, mask_input="soft").unique().tolist()) <= {0.0, 1.0}
+
+
+def test_a_doubtful_teacher_leaves_the_cycled_mask_empty(batch: dict[str, Tensor]) -> None:
+    assert cycled_mask(batch).any()
+    assert not cycled_mask(batch, confidence=1.0).any()
+
+
+def cycled_mask(batch: dict[str, Tensor], **options: object) -> Tensor:
+    """What the image generator is shown of the mask in the image cycle."""
+    made, seen = objective(only("image_cycle"), **options), []
+    made.generators["image_generator"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    made.translate(batch)
+    return seen[0][:, :CLASSES].detach()
 
 
 def test_the_discriminators_learn_from_detached_fakes_and_reach_nobody_else(batch: dict[str, Tensor]) -> None:
@@ -142,8 +161,8 @@ def test_what_is_rendered_changes_the_region_alone_and_is_labelled_there_alone(b
     region = t["rendered_region"]
     assert region.any()
     assert not region.all()
-    assert torch.equal(t["generated_image"][~region], batch["unlabeled_image"][~region])
-    assert not torch.equal(t["generated_image"][region], batch["unlabeled_image"][region])
+    assert torch.equal(t["generated_image"][~region], batch["strong_unlabeled_image"][~region])
+    assert not torch.equal(t["generated_image"][region], batch["strong_unlabeled_image"][region])
     assert ((t["rendered_label"] != VOID) == region.squeeze(1)).all()
     heart = (t["rendered_label"] > 0) & (t["rendered_label"] != VOID)
     assert heart.any()
@@ -229,8 +248,10 @@ def test_shares_outside_their_range_are_refused(options: dict[str, float]) -> No
         objective(**options)
 
 
-def test_an_unknown_mask_input_or_weight_is_refused() -> None:
+def test_an_unknown_input_or_weight_is_refused() -> None:
     with pytest.raises(InputError, match="mask_input"):
         objective(mask_input="hard")
+    with pytest.raises(InputError, match="image_input"):
+        objective(image_input="soft")
     with pytest.raises(TypeError, match="consistancy"):
         objective({"consistancy": 1.0})
