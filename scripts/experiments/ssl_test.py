@@ -35,11 +35,14 @@ def add_test_scores(job: CellJob, test_dir: Path) -> None:
         )
     known = json.loads((job.run_dir / "data_list.json").read_text(encoding="utf-8"))
     used = {item["patient"] for section in ("labeled", "unlabeled", "validation") for item in known[section]}
-    write_json(path, cell | {"test": plain(scores(job.run_dir / "models" / "model.pt", test_dir, used))})
+    precision = job.spec.settings.get("precision", "auto")
+    found = scores(job.run_dir / "models" / "model.pt", test_dir, used, precision)
+    write_json(path, cell | {"test": plain(found)})
 
 
-def scores(model: Path, test_dir: Path, used: set[str]) -> dict[str, Any]:
-    """Means over cases and structures: ``cases``, ``structures`` and ``mean``, as ``summary.json`` has them under "all"."""
+def scores(model: Path, test_dir: Path, used: set[str], precision: str = "auto") -> dict[str, Any]:
+    """Means over cases and structures: ``cases``, ``structures`` and ``mean``, as ``summary.json`` has them under "all".
+    ``precision``: that of the run, in which its validation patients were scored."""
     patients = find_patients(test_dir)
     if both := sorted(used & set(patients)):
         raise InputError(
@@ -48,7 +51,7 @@ def scores(model: Path, test_dir: Path, used: set[str]) -> dict[str, Any]:
         )
     network, card = load_model(model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    padded, infer = PadToMultiple(network).to(device).eval(), StackInferer()
+    padded, infer = PadToMultiple(network).to(device).eval(), StackInferer(precision=precision)
     grid: Any = card.grid  # of volumes
     classes = len(card.class_names)
     preprocessing = EvaluationPreprocessing(grid, classes)

@@ -230,7 +230,10 @@ class CycleTeacherObjective:
         """The active terms, scalars; those of ``UNSUPERVISED`` times ``strength``. The discriminators are only read."""
         score_mask, score_image = self.discriminators["mask_discriminator"], self.discriminators["image_discriminator"]
         label = batch["label"]
-        x, unlabeled = batch.get("strong_image", batch["image"]), batch.get("strong_unlabeled_image", batch["unlabeled_image"])
+        x, unlabeled = (
+            batch.get("strong_image", batch["image"]),
+            batch.get("strong_unlabeled_image", batch["unlabeled_image"]),
+        )
         terms: dict[str, Callable[[], Tensor]] = {
             "segmentation": lambda: segmentation(t["logits"], label),
             "dice": lambda: soft_dice_loss(t["logits"], label),

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from scripts.errors import InputError
 from scripts.networks.resnet_generator import ResidualBlock, ResNetGenerator
 
 
@@ -70,6 +71,14 @@ def test_refuses_sizes_that_it_cannot_halve_twice(size: tuple[int, int]) -> None
 def test_refuses_an_unknown_activation() -> None:
     with pytest.raises(ValueError, match=r"one of \['none', 'tanh'\], got 'softmax'"):
         tiny(activation="softmax")
+
+
+def test_resizing_has_no_transposed_convolution_and_the_same_size() -> None:
+    network = tiny(upsampling="resize")
+    assert not count(network, lambda module: isinstance(module, nn.ConvTranspose2d))
+    assert network(torch.randn(1, 1, 20, 28)).shape == (1, 4, 20, 28)
+    with pytest.raises(InputError, match="upsampling must be one of"):
+        tiny(upsampling="bilinear")
 
 
 def test_tanh_bounds_the_image_and_logits_are_unbounded() -> None:

@@ -99,7 +99,9 @@ def test_a_term_reaches_its_networks_alone(term: str, batch: dict[str, Tensor]) 
 
 
 @pytest.mark.parametrize(("term", "trained"), [("image_cycle", "image_generator"), ("mask_cycle", "segmentor")])
-def test_a_detached_cycle_trains_the_generator_that_closes_it(term: str, trained: str, batch: dict[str, Tensor]) -> None:
+def test_a_detached_cycle_trains_the_generator_that_closes_it(
+    term: str, trained: str, batch: dict[str, Tensor]
+) -> None:
     made = objective(only(term))
     terms = made.generator_terms(batch, made.translate(batch))
     assert reached(made, terms[term]) == {trained}
