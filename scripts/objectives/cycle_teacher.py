@@ -102,7 +102,8 @@ def image_cycle(reconstructed_image: Tensor, image: Tensor, erased: Tensor) -> T
 
 
 def mask_cycle(reconstructed_logits: Tensor, label: Tensor) -> Tensor:
-    """Equation 7 on rendered hearts: cross-entropy and Dice loss, halved, of S(G(y~, x' without E)) against y~; 255 outside E."""
+    """Equation 7 on rendered hearts: cross-entropy and Dice loss, halved, of S(G(y~, x' without E)) against y~ in E and T's sure
+    background outside. Of E alone, where hearts are half of the pixels, S would learn to see too many."""
     return consistency(reconstructed_logits, label)
 
 
@@ -311,7 +312,7 @@ class CycleTeacherObjective:
         if "generated_image" in needed:
             label, region = self._placed(batch["other_label"], t["pseudo_label"])
             done["rendered_region"] = region
-            done["rendered_label"] = label.where(region.squeeze(1), VOID)
+            done["rendered_label"] = self._rendered_label(label, region, t)
             mask = one_hot(label, self.num_classes).to(t["mask"].dtype)
             inputs["generated_image"] = (mask, unlabeled, region)
         seen = {
@@ -323,6 +324,12 @@ class CycleTeacherObjective:
             name: output.to(inputs[name][1].dtype).where(inputs[name][2], inputs[name][1])
             for name, output in filled.items()
         }
+
+    def _rendered_label(self, label: Tensor, region: Tensor, t: Mapping[str, Tensor]) -> Tensor:
+        """``label`` in E and the sure background of T outside, (B, H, W) int64; 255 throughout where nothing is rendered."""
+        inside, rendered = region.squeeze(1), region.flatten(1).any(1)
+        around_it = t["pseudo_label"].where(t["confident"], VOID)
+        return label.where(inside, around_it).where(rendered.view(-1, 1, 1), VOID)
 
     def _placed(self, label: Tensor, pseudo_label: Tensor) -> tuple[Tensor, Tensor]:
         """Labels (B, H, W) int64 moved to where T sees a heart, and E around both, (B, 1, H, W) bool; E is empty where one of

@@ -158,14 +158,15 @@ def test_the_image_cycle_looks_at_the_erased_region_alone() -> None:
     assert float(image_cycle(restored, image, torch.zeros_like(erased))) == 0
 
 
-def test_what_is_rendered_changes_the_region_alone_and_is_labelled_there_alone(batch: dict[str, Tensor]) -> None:
+def test_what_is_rendered_changes_the_region_alone_and_is_labelled(batch: dict[str, Tensor]) -> None:
     t = objective().translate(batch)
     region = t["rendered_region"]
     assert region.any()
     assert not region.all()
     assert torch.equal(t["generated_image"][~region], batch["strong_unlabeled_image"][~region])
     assert not torch.equal(t["generated_image"][region], batch["strong_unlabeled_image"][region])
-    assert ((t["rendered_label"] != VOID) == region.squeeze(1)).all()
+    assert (t["rendered_label"][region.squeeze(1)] != VOID).all()
+    assert (t["rendered_label"][~region.squeeze(1)] == 0).all(), "the teacher's background"
     heart = (t["rendered_label"] > 0) & (t["rendered_label"] != VOID)
     assert heart.any()
     # The teacher's heart is erased with a margin, wherever the new one lies.
@@ -181,6 +182,15 @@ def test_the_generator_is_not_shown_what_is_erased(batch: dict[str, Tensor]) -> 
     assert (image * region).abs().max() == 0
     assert (mask * (1 - region)).abs().max() == 0
     assert torch.equal(region.bool().expand_as(image), region == 1)
+
+
+def test_where_the_teacher_is_in_doubt_a_rendered_image_is_labelled_in_the_region_alone(
+    batch: dict[str, Tensor],
+) -> None:
+    t = objective(confidence=1.0).translate(batch)
+    inside = t["rendered_region"].squeeze(1)
+    assert inside.any()
+    assert ((t["rendered_label"] != VOID) == inside).all()
 
 
 def test_without_a_heart_in_the_teachers_eyes_nothing_is_rendered(batch: dict[str, Tensor]) -> None:
