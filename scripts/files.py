@@ -7,8 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from scripts.errors import InputError
 
 
@@ -47,6 +45,7 @@ def write_json(path: str | Path, content: Any) -> Path:
 
 def save_tensors(path: str | Path, content: Any) -> Path:
     """Save tensors and plain containers, to be read with ``weights_only=True``."""
+    import torch  # here alone, so that commands that write no tensors start at once
 
     def write(partial: Path) -> None:
         with partial.open(

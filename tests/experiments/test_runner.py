@@ -10,43 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fake_grid import FAKE_CELL, jobs_in
 from running import ROOT, command_environment
 
 from scripts.errors import InputError
 from scripts.experiments.cells import read_cells
-from scripts.experiments.grid import Block, Grid
-from scripts.experiments.job import CellJob
 from scripts.experiments.paper import main
 from scripts.experiments.runner import Runner
 from scripts.experiments.tables import Results, paper_tables
-
-FAKE_CELL = """
-import json, os, pathlib, sys, time
-job = json.load(open(sys.argv[1]))
-spec = job["spec"]
-folder = pathlib.Path(job["output_dir"])
-with open(folder / "started.txt", "a") as file:
-    file.write(spec["name"] + " " + os.environ.get("CUDA_VISIBLE_DEVICES", "-") + "\\n")
-print("working on", spec["name"])
-if spec["arm"] in os.environ.get("FAIL", "").split(","):
-    sys.exit("this arm fails")
-while os.environ.get("HOLD") and not (folder / "go").exists():
-    time.sleep(0.02)
-time.sleep(float(os.environ.get("WORK", "0")))
-spec["cell"] = spec.pop("name")
-result = pathlib.Path(job["result"])
-result.parent.mkdir(parents=True, exist_ok=True)
-(result.parent / (result.name + ".part")).write_text(json.dumps(spec))
-os.replace(result.parent / (result.name + ".part"), result)
-"""
-ARMS = ["Full", "Partial", "Hung et al.", "Ours"]
-
-
-def jobs_in(folder: Path, **settings: object) -> list[CellJob]:
-    grid = Grid("tiny", [Block(["ACDC"], ARMS, [0.1], [0])], settings)
-    return [
-        CellJob(cell, "data", str(folder), str(folder / "cells" / f"{cell.name}.json"), {}) for cell in grid.cells()
-    ]
 
 
 @pytest.fixture
@@ -110,7 +81,7 @@ def test_a_cell_of_other_settings_is_refused(tmp_path: Path, fake_cell: list[str
 RUN = """
 import pathlib, sys
 sys.path[:0] = [{tests!r}, {root!r}]
-from test_runner import jobs_in
+from fake_grid import jobs_in
 from scripts.experiments.runner import Runner
 folder = pathlib.Path({folder!r})
 outcome = Runner(jobs_in(folder), [{{}}], wait={wait}, command=[sys.executable, str(folder / "fake_cell.py")]).run()
@@ -119,10 +90,10 @@ print("ended:", len(outcome.finished), len(outcome.skipped), len(outcome.elsewhe
 
 
 def runner_process(folder: Path, wait: bool = True, **environment: str) -> subprocess.Popen:
-    places = {"tests": str(Path(__file__).parent), "root": str(ROOT), "folder": str(folder)}
+    places = {"tests": str(ROOT / "tests"), "root": str(ROOT), "folder": str(folder)}
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", RUN.format(wait=wait, **places)],
-        env=command_environment(PYTHONPATH=str(ROOT / "tests"), **environment),
+        env=command_environment(**environment),
         stdout=subprocess.PIPE,
         text=True,
     )
