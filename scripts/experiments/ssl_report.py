@@ -24,7 +24,7 @@ NOTES = (
     "deviation over seeds, where there are several. Published rows are of the 20 test patients.",
     "HD95 in voxels is the 95th percentile of the distances of both directions together and ASD is directed from the prediction, as "
     "the published tables have them; HD95 in mm is the larger of both directions' percentiles. Structures missed or invented have no distance.",
-    "Gains over the supervised arm are paired by seed where both have the same seeds. Images/s are labelled ones, over the whole time.",
+    "Gains over the supervised arm are paired, over the seeds that both have. Images/s are labelled ones, over the whole time.",
     "Our largest connected component of each structure is not chosen: labels are as the network gives them.",
 )
 
@@ -117,12 +117,13 @@ def _line(row: Row, reference: Row | None) -> tuple[str, ...]:
 
 
 def _gain(row: Row, reference: Row) -> str:
-    """Points of Dice more than ``reference``: of each seed where both have the same, else of the means."""
-    ours, theirs = (100 * arm.values("dice") for arm in (row, reference))
-    if row.seeds != reference.seeds or len(row.seeds) < 2:
-        return signed(float(ours.mean() - theirs.mean()), 2)
-    gains = ours - theirs
-    return f"{signed(float(gains.mean()), 2)} ± {number(float(gains.std(ddof=1)), 2)}"
+    """Points of Dice more than ``reference``, over the seeds that both have, with the standard deviation of the pairs."""
+    ours, theirs = (dict(zip(arm.seeds, 100 * arm.values("dice"), strict=True)) for arm in (row, reference))
+    gains = np.array([ours[seed] - theirs[seed] for seed in ours if seed in theirs])
+    if not len(gains):
+        return EMPTY
+    mean = signed(float(gains.mean()), 2)
+    return mean if len(gains) < 2 else f"{mean} ± {number(float(gains.std(ddof=1)), 2)}"
 
 
 def _published(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -264,7 +264,8 @@ class CycleTeacherObjective:
     def discriminator_terms(
         self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor], fakes: Mapping[str, tuple[Tensor, ...]]
     ) -> dict[str, Tensor]:
-        """Losses of the active discriminators: D_S against labels mixed as the images were, D_I within the rendered regions."""
+        """Losses of the active discriminators: D_S against labels mixed with warped ones of themselves, D_I
+        on whole unlabelled images against what is rendered within E."""
         terms = {}
         if "mask_discriminator" in fakes:
             score, (fake,) = self.discriminators["mask_discriminator"], fakes["mask_discriminator"]
@@ -273,12 +274,12 @@ class CycleTeacherObjective:
             terms["mask_discriminator"] = mask_discrimination(score(real), score(fake), valid_pixels(label))
         if "image_discriminator" in fakes:
             score, (fake, region) = self.discriminators["image_discriminator"], fakes["image_discriminator"]
-            real = batch["strong_unlabeled_image"]
+            real = batch.get("strong_unlabeled_image", batch["unlabeled_image"])
             terms["image_discriminator"] = image_discrimination(score(real), score(fake), region)
         return terms
 
     def _cycled_mask(self, t: Mapping[str, Tensor]) -> Tensor:
-        """What G sees in the image cycle, (B, K, H, W), by ``mask_input``; where T is in doubt its mask is 0 throughout."""
+        """What G sees in the image cycle, (B, K, H, W), by ``mask_input``; "detached", it is 0 throughout where T is in doubt."""
         if self.mask_input == "detached":
             return one_hot(t["pseudo_label"].where(t["confident"], VOID), self.num_classes).to(t["mask"].dtype)
         probabilities = t["unlabeled_logits"].softmax(1)

@@ -20,7 +20,8 @@ def moved_to(label: Tensor, heart: Tensor) -> Tensor:
     factor = (wanted / area).sqrt().clamp(0.8, 1.25)
     shift = ours - theirs / factor[:, None]  # a point p of the result is looked up at ours + (p - theirs) / factor
     linear = torch.eye(2, device=label.device) / factor.view(-1, 1, 1)
-    grid = F.affine_grid(torch.cat([linear, shift.unsqueeze(-1)], -1), [len(label), 1, *label.shape[-2:]], False)
+    with torch.autocast(label.device.type, enabled=False):  # bfloat16 would place pixels a quarter of one apart
+        grid = F.affine_grid(torch.cat([linear, shift.unsqueeze(-1)], -1), [len(label), 1, *label.shape[-2:]], False)
     moved = F.grid_sample(label.unsqueeze(1).float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
     return moved.squeeze(1).round().long()
 

@@ -41,3 +41,10 @@ def test_what_is_moved_over_the_border_is_lost_and_nothing_comes_in() -> None:
     moved = moved_to(square(20, 20), square(4, 4, 3) > 0)
     assert torch.equal(moved, square(4, 4))
     assert not moved_to(torch.zeros(1, 8, 8, dtype=torch.int64), torch.ones(1, 8, 8, dtype=torch.bool)).any()
+
+
+def test_a_label_is_moved_alike_in_reduced_precision() -> None:
+    label, heart = square(30, 20, 9, size=128), square(77, 71, 8, size=128) > 0
+    with torch.autocast("cpu", torch.bfloat16):
+        reduced = moved_to(label, heart)
+    assert torch.equal(reduced, moved_to(label, heart))
