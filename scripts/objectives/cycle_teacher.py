@@ -86,6 +86,12 @@ def consistency(logits: Tensor, label: Tensor) -> Tensor:
     return 0.5 * (cross_entropy(logits, label) + soft_dice_loss(logits, label))
 
 
+def with_views(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """``batch``, its plain images and labels standing for the views that it has not."""
+    plain = {"strong_image": "image", "strong_unlabeled_image": "unlabeled_image", "other_label": "label"}
+    return {view: batch[name] for view, name in plain.items()} | dict(batch)
+
+
 def mixed(ours: Tensor, theirs: Tensor, inside: Tensor) -> Tensor:
     """Ours in theirs and theirs in ours, (2 B, ...), of two batches (B, ...); ``inside``, bool, says where the inner one is."""
     return torch.cat([ours.where(inside, theirs), theirs.where(inside, ours)])
@@ -200,18 +206,16 @@ class CycleTeacherObjective:
             What is needed of ``logits`` S(x); ``mixed_logits`` and ``mixed_label``, and of these the ``generated_mask``;
             ``unlabeled_logits`` S(x'); ``restored_image`` G(y, x) in ``restored_region``; ``reconstructed_image`` G(T(x'), x') in
             ``cycled_region``; ``generated_image`` G(y~, x') in ``rendered_region`` with its ``rendered_label``;
-            ``reconstructed_logits`` S of it; and ``mask`` and ``valid`` of the label.
+            ``reconstructed_logits`` S of it; and ``mask`` of the label.
         """
-        plain = {"strong_image": "image", "strong_unlabeled_image": "unlabeled_image", "other_label": "label"}
-        batch = {view: batch[name] for view, name in plain.items()} | dict(batch)
+        batch = with_views(batch)
         active = set(TERM_NEEDS) - OF_MIXED if everything else self.active(batch)
         needed = set().union(*(TERM_NEEDS[term] for term in active))
         if "image_cycle" in active and self.mask_input != "detached":
             needed.add("unlabeled_logits")
         t = {"mask": one_hot(batch["label"], self.num_classes).to(batch["image"].dtype)}
-        t["valid"] = valid_pixels(batch["label"])
         if "teacher" in needed:
-            t["pseudo_label"], t["confident"] = self._teach(batch["unlabeled_image"])
+            t["pseudo_label"], t["sure_label"] = self._teach(batch["unlabeled_image"])
         images = {"logits": batch["image"]}
         if "mixed_logits" in needed:
             images["mixed_logits"], t["mixed_label"] = self._mixed(batch, t)
@@ -230,11 +234,8 @@ class CycleTeacherObjective:
     def generator_terms(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The active terms, scalars; those of ``UNSUPERVISED`` times ``strength``. The discriminators are only read."""
         score_mask, score_image = self.discriminators["mask_discriminator"], self.discriminators["image_discriminator"]
-        label = batch["label"]
-        x, unlabeled = (
-            batch.get("strong_image", batch["image"]),
-            batch.get("strong_unlabeled_image", batch["unlabeled_image"]),
-        )
+        batch = with_views(batch)
+        label, x, unlabeled = batch["label"], batch["strong_image"], batch["strong_unlabeled_image"]
         terms: dict[str, Callable[[], Tensor]] = {
             "segmentation": lambda: segmentation(t["logits"], label),
             "dice": lambda: soft_dice_loss(t["logits"], label),
@@ -266,7 +267,7 @@ class CycleTeacherObjective:
     ) -> dict[str, Tensor]:
         """Losses of the active discriminators: D_S against labels mixed with warped ones of themselves, D_I
         on whole unlabelled images against what is rendered within E."""
-        terms = {}
+        batch, terms = with_views(batch), {}
         if "mask_discriminator" in fakes:
             score, (fake,) = self.discriminators["mask_discriminator"], fakes["mask_discriminator"]
             label = mixed(batch["label"], batch["other_label"], batch["mix"].squeeze(1))
@@ -274,29 +275,28 @@ class CycleTeacherObjective:
             terms["mask_discriminator"] = mask_discrimination(score(real), score(fake), valid_pixels(label))
         if "image_discriminator" in fakes:
             score, (fake, region) = self.discriminators["image_discriminator"], fakes["image_discriminator"]
-            real = batch.get("strong_unlabeled_image", batch["unlabeled_image"])
+            real = batch["strong_unlabeled_image"]
             terms["image_discriminator"] = image_discrimination(score(real), score(fake), region)
         return terms
 
     def _cycled_mask(self, t: Mapping[str, Tensor]) -> Tensor:
         """What G sees in the image cycle, (B, K, H, W), by ``mask_input``; "detached", it is 0 throughout where T is in doubt."""
         if self.mask_input == "detached":
-            return one_hot(t["pseudo_label"].where(t["confident"], VOID), self.num_classes).to(t["mask"].dtype)
+            return one_hot(t["sure_label"], self.num_classes).to(t["mask"].dtype)
         probabilities = t["unlabeled_logits"].softmax(1)
         return probabilities if self.mask_input == "soft" else straight_through_one_hot(probabilities)
 
     @torch.no_grad()
     def _teach(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Classes of T, (B, H, W) int64, and where it is sure of them, (B, H, W) bool."""
+        """Classes of T, (B, H, W) int64, and the same with 255 where it is not sure of them."""
         highest, label = self.teacher(image).softmax(1).max(1)
-        return label, highest >= self.confidence
+        return label, label.where(highest >= self.confidence, VOID)
 
     def _mixed(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Labelled boxes in unlabelled images and the reverse (Bai et al. 2023), (2 B, ...), with their labels."""
         inside = batch["mix"]
-        taught = t["pseudo_label"].where(t["confident"], VOID)
         image = mixed(batch["strong_image"], batch["strong_unlabeled_image"], inside)
-        label = mixed(batch["label"], taught, inside.squeeze(1))
+        label = mixed(batch["label"], t["sure_label"], inside.squeeze(1))
         return image, label
 
     def _render(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor], needed: set[str]) -> dict[str, Tensor]:
@@ -329,8 +329,7 @@ class CycleTeacherObjective:
     def _rendered_label(self, label: Tensor, region: Tensor, t: Mapping[str, Tensor]) -> Tensor:
         """``label`` in E and the sure background of T outside, (B, H, W) int64; 255 throughout where nothing is rendered."""
         inside, rendered = region.squeeze(1), region.flatten(1).any(1)
-        around_it = t["pseudo_label"].where(t["confident"], VOID)
-        return label.where(inside, around_it).where(rendered.view(-1, 1, 1), VOID)
+        return label.where(inside, t["sure_label"]).where(rendered.view(-1, 1, 1), VOID)
 
     def _placed(self, label: Tensor, pseudo_label: Tensor) -> tuple[Tensor, Tensor]:
         """Labels (B, H, W) int64 moved to where T sees a heart, and E around both, (B, 1, H, W) bool; E is empty where one of
