@@ -25,7 +25,6 @@ from scripts.labels import VOID
 from scripts.objectives.cyclegan import (
     cross_entropy,
     image_adversarial,
-    image_discrimination,
     image_reconstruction,
     mask_adversarial,
     mask_discrimination,
@@ -97,14 +96,25 @@ def mixed(ours: Tensor, theirs: Tensor, inside: Tensor) -> Tensor:
     return torch.cat([ours.where(inside, theirs), theirs.where(inside, ours)])
 
 
-def image_cycle(reconstructed_image: Tensor, image: Tensor, erased: Tensor) -> Tensor:
-    """Equation 6 where it can close: mean |G(T(x'), x' without E) - x'| over E.
+def image_cycle(reconstructed_image: Tensor, image: Tensor, closed: Tensor) -> Tensor:
+    """Equation 6 where it can close: mean |G(T(x'), x' without E) - x'| over the pixels of E whose class T is sure of.
 
     Args:
         reconstructed_image, image: (B, C, H, W) float.
-        erased: (B, 1, H, W) bool, E.
+        closed: (B, 1, H, W) bool, these pixels.
     """
-    return masked_mean(F.l1_loss(reconstructed_image, image, reduction="none"), erased)
+    return masked_mean(F.l1_loss(reconstructed_image, image, reduction="none"), closed)
+
+
+def image_discrimination(scores_real: Tensor, scores_generated: Tensor, rendered: Tensor) -> Tensor:
+    """Equation 5 as D_I minimises it, halved: (D_I(x') - 1)^2 and D_I(G(y~, x'))^2, both over E, so that what D_I compares
+    are hearts with hearts.
+
+    Args:
+        scores_real, scores_generated: (B, 1, H, W) float.
+        rendered: (B, 1, H, W) bool, E.
+    """
+    return 0.5 * (masked_mean((scores_real - 1) ** 2, rendered) + masked_mean(scores_generated**2, rendered))
 
 
 def mask_cycle(reconstructed_logits: Tensor, label: Tensor) -> Tensor:
@@ -125,7 +135,7 @@ class CycleTeacherObjective:
         mask_discriminator, image_discriminator: D_S and D_I, to scores (B, 1, H, W).
         num_classes: K, class 0 being the background.
         weights: ``CycleTeacherWeights`` or a mapping of its names.
-        mask_input: what enters G in the image cycle: "detached", the classes of T where it is sure, so that the cycle trains G
+        mask_input: what enters G in the image cycle: "detached", the classes of T, so that the cycle trains G
             alone; or S(x'), which it then trains too, as "straight-through" one-hot or as "soft" probabilities (the paper),
             in which texture can be hidden.
         image_input: what enters S in the mask cycle: G's image "detached", so that the cycle trains S alone, or "attached"
@@ -205,7 +215,7 @@ class CycleTeacherObjective:
         Returns:
             What is needed of ``logits`` S(x); ``mixed_logits`` and ``mixed_label``, and of these the ``generated_mask``;
             ``unlabeled_logits`` S(x'); ``restored_image`` G(y, x) in ``restored_region``; ``reconstructed_image`` G(T(x'), x') in
-            ``cycled_region``; ``generated_image`` G(y~, x') in ``rendered_region`` with its ``rendered_label``;
+            ``cycled_region``, of which T is sure in ``closed_region``; ``generated_image`` G(y~, x') in ``rendered_region`` with its ``rendered_label``;
             ``reconstructed_logits`` S of it; and ``mask`` of the label.
         """
         batch = with_views(batch)
@@ -241,7 +251,7 @@ class CycleTeacherObjective:
             "dice": lambda: soft_dice_loss(t["logits"], label),
             "consistency": lambda: consistency(t["mixed_logits"], t["mixed_label"]),
             "image_reconstruction": lambda: image_reconstruction(t["restored_image"], x, t["restored_region"]),
-            "image_cycle": lambda: image_cycle(t["reconstructed_image"], unlabeled, t["cycled_region"]),
+            "image_cycle": lambda: image_cycle(t["reconstructed_image"], unlabeled, t["closed_region"]),
             "mask_cycle": lambda: mask_cycle(t["reconstructed_logits"], t["rendered_label"]),
             "mask_adversarial": lambda: mask_adversarial(score_mask(t["generated_mask"])),
             "image_adversarial": lambda: image_adversarial(score_image(t["generated_image"]), t["rendered_region"]),
@@ -265,12 +275,12 @@ class CycleTeacherObjective:
     def discriminator_terms(
         self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor], fakes: Mapping[str, tuple[Tensor, ...]]
     ) -> dict[str, Tensor]:
-        """Losses of the active discriminators: D_S against labels mixed with warped ones of themselves, D_I
-        on whole unlabelled images against what is rendered within E."""
+        """Losses of the active discriminators: D_S learns labels mixed with warped ones of other items against S of mixed
+        images, so that both halves have the seam of a box; D_I unlabelled images against rendered ones, both within E."""
         batch, terms = with_views(batch), {}
         if "mask_discriminator" in fakes:
             score, (fake,) = self.discriminators["mask_discriminator"], fakes["mask_discriminator"]
-            label = mixed(batch["label"], batch["other_label"], batch["mix"].squeeze(1))
+            label = mixed(batch["label"], batch["other_label"].roll(1, 0), batch["mix"].squeeze(1))
             real = one_hot(label, self.num_classes).to(fake.dtype)
             terms["mask_discriminator"] = mask_discrimination(score(real), score(fake), valid_pixels(label))
         if "image_discriminator" in fakes:
@@ -280,9 +290,9 @@ class CycleTeacherObjective:
         return terms
 
     def _cycled_mask(self, t: Mapping[str, Tensor]) -> Tensor:
-        """What G sees in the image cycle, (B, K, H, W), by ``mask_input``; "detached", it is 0 throughout where T is in doubt."""
+        """What G sees in the image cycle, (B, K, H, W), by ``mask_input``."""
         if self.mask_input == "detached":
-            return one_hot(t["sure_label"], self.num_classes).to(t["mask"].dtype)
+            return one_hot(t["pseudo_label"], self.num_classes).to(t["mask"].dtype)
         probabilities = t["unlabeled_logits"].softmax(1)
         return probabilities if self.mask_input == "soft" else straight_through_one_hot(probabilities)
 
@@ -309,6 +319,7 @@ class CycleTeacherObjective:
             inputs["restored_image"] = (t["mask"], image, done["restored_region"])
         if "reconstructed_image" in needed:
             done["cycled_region"] = around(t["pseudo_label"] > 0, self.margin)
+            done["closed_region"] = done["cycled_region"] & valid_pixels(t["sure_label"])
             inputs["reconstructed_image"] = (self._cycled_mask(t), unlabeled, done["cycled_region"])
         if "generated_image" in needed:
             label, region = self._placed(batch["other_label"], t["pseudo_label"])

@@ -113,9 +113,28 @@ def test_the_generator_is_shown_one_hot_masks(mask_input: str, batch: dict[str, 
     assert not set(cycled_mask(batch, mask_input="soft").unique().tolist()) <= {0.0, 1.0}
 
 
-def test_a_doubtful_teacher_leaves_the_cycled_mask_empty(batch: dict[str, Tensor]) -> None:
-    assert cycled_mask(batch).any()
-    assert not cycled_mask(batch, confidence=1.0).any()
+def test_the_image_cycle_shows_all_classes_and_asks_only_where_the_teacher_is_sure(batch: dict[str, Tensor]) -> None:
+    assert torch.equal(cycled_mask(batch, confidence=0.7), cycled_mask(batch))
+    made = objective(only("image_cycle"), confidence=0.7)
+    t = made.translate(batch)
+    sure = (t["sure_label"] != VOID).unsqueeze(1) & t["cycled_region"]
+    assert sure.any()
+    assert not sure[t["cycled_region"]].all()
+    missed = (t["reconstructed_image"] - batch["strong_unlabeled_image"]).abs()
+    term = made.generator_terms(batch, t)["image_cycle"]
+    assert float(term.detach()) == pytest.approx(float(missed[sure].detach().mean()), rel=1e-5)
+    doubtful = objective(only("image_cycle"), confidence=1.0)
+    assert float(doubtful.generator_terms(batch, doubtful.translate(batch))["image_cycle"].detach()) == 0
+
+
+def test_labelled_hearts_are_restored_from_their_own_strong_view(batch: dict[str, Tensor]) -> None:
+    made = objective(only("image_reconstruction"))
+    t = made.translate(batch)
+    region = t["restored_region"]
+    assert torch.equal(t["restored_image"][~region], batch["strong_image"][~region])
+    missed = (t["restored_image"] - batch["strong_image"])[region] ** 2
+    term = made.generator_terms(batch, t)["image_reconstruction"]
+    assert float(term.detach()) == pytest.approx(float(missed.detach().mean()), rel=1e-5)
 
 
 def cycled_mask(batch: dict[str, Tensor], **options: object) -> Tensor:
@@ -131,6 +150,31 @@ def test_the_discriminators_learn_from_detached_fakes_and_reach_nobody_else(batc
     t = made.translate(batch)
     terms = made.discriminator_terms(batch, t, made.fakes(t))
     assert reached(made, sum(terms.values(), torch.zeros(()))) == {"mask_discriminator", "image_discriminator"}
+
+
+def test_real_and_fake_masks_are_mixed_of_two_items_alike(batch: dict[str, Tensor]) -> None:
+    made, seen = objective(only("mask_adversarial")), []
+    made.discriminators["mask_discriminator"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    t = made.translate(batch)
+    made.discriminator_terms(batch, t, made.fakes(t))
+    real, fake = (mask.argmax(1) for mask in seen)
+    inside, other = batch["mix"].squeeze(1), batch["other_label"].flip(0)  # of two items the other is the next
+    assert torch.equal(real[:2], batch["label"].where(inside, other))
+    assert torch.equal(real[2:], other.where(inside, batch["label"]))
+    assert torch.equal(fake, t["mixed_logits"].argmax(1))
+
+
+def test_real_and_rendered_images_are_judged_over_the_same_region(batch: dict[str, Tensor]) -> None:
+    made, seen, scores = objective(only("image_adversarial")), [], []
+    made.discriminators["image_discriminator"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    made.discriminators["image_discriminator"].register_forward_hook(lambda *call: scores.append(call[2].detach()))
+    t = made.translate(batch)
+    term = made.discriminator_terms(batch, t, made.fakes(t))["image_discriminator"]
+    assert torch.equal(seen[0], batch["strong_unlabeled_image"])
+    assert torch.equal(seen[1], t["generated_image"])
+    region, (real, fake) = t["rendered_region"], scores
+    expected = 0.5 * (((real - 1)[region] ** 2).mean() + (fake[region] ** 2).mean())
+    assert float(term.detach()) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_consistency_is_cross_entropy_and_dice_loss_of_the_known_pixels() -> None:
@@ -150,12 +194,12 @@ def test_consistency_is_cross_entropy_and_dice_loss_of_the_known_pixels() -> Non
     assert float(consistency(logits, label)) == pytest.approx((ce + 1 - np.mean(parts)) / 2, abs=1e-6)
 
 
-def test_the_image_cycle_looks_at_the_erased_region_alone() -> None:
+def test_the_image_cycle_looks_at_its_pixels_alone() -> None:
     image = torch.zeros(1, 1, 2, 3)
     restored = torch.tensor([[[[3.0, 1, 5], [2, 7, 9]]]])
-    erased = torch.tensor([[[[True, False, False], [True, False, True]]]])
-    assert float(image_cycle(restored, image, erased)) == pytest.approx((3 + 2 + 9) / 3)
-    assert float(image_cycle(restored, image, torch.zeros_like(erased))) == 0
+    closed = torch.tensor([[[[True, False, False], [True, False, True]]]])
+    assert float(image_cycle(restored, image, closed)) == pytest.approx((3 + 2 + 9) / 3)
+    assert float(image_cycle(restored, image, torch.zeros_like(closed))) == 0
 
 
 def test_what_is_rendered_changes_the_region_alone_and_is_labelled(batch: dict[str, Tensor]) -> None:
