@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from running import TINY
 
+from scripts.data.augmentation import STRONG
 from scripts.errors import InputError
 from scripts.experiments import ssl_benchmark, ssl_report
 from scripts.experiments.job import ROOT
@@ -67,6 +68,8 @@ def test_every_arm_can_be_built(name: str, make_training: Callable, tmp_path: Pa
     for key, value in arm.settings.items():
         if key.startswith("weights#"):
             assert getattr(weights, key.removeprefix("weights#")) == value
+    if "augmentation#weak" in arm.settings:
+        assert workflow.parser.get_parsed_content("augmentation").weak == STRONG
 
 
 @pytest.fixture
