@@ -54,7 +54,7 @@ class PlainStep:
             score_mask, score_image = self.objective.discriminators.values()
             self.objective.generators.train()
             self.objective.discriminators.train()
-            mask, valid = one_hot(y, self.objective.num_classes), valid_pixels(y)
+            mask, valid = one_hot(y, self.objective.num_classes).to(x.dtype), valid_pixels(y)
 
             with frozen(self.objective.discriminators):
                 generated_image = generate(mask)
