@@ -30,7 +30,7 @@ from scripts.objectives.cyclegan import (
     mask_discrimination,
     segmentation,
 )
-from scripts.objectives.regions import around, foreground, moved_to
+from scripts.objectives.regions import around, foreground, moved_to, windows_about
 from scripts.objectives.terms import (
     Weights,
     forward_together,
@@ -131,7 +131,8 @@ class CycleTeacherObjective:
     Args:
         segmentor: S, (B, C, H, W) images to (B, K, H, W) logits.
         teacher: T, which ``scripts.training.averaging.MovingAverage`` keeps.
-        image_generator: G, (B, K + C + 1, H, W), the mask within E, the image without E, and E, to (B, C, H, W).
+        image_generator: G, (B, K + C + 1, H, W), the mask within E, the image without E, and E, to (B, C, H, W); it
+            is given windows about E.
         mask_discriminator, image_discriminator: D_S and D_I, to scores (B, 1, H, W).
         num_classes: K, class 0 being the background.
         weights: ``CycleTeacherWeights`` or a mapping of its names.
@@ -142,11 +143,12 @@ class CycleTeacherObjective:
             (the paper): then G is trained, too, to render what S can read.
         confidence: of the teacher, in [0, 1], below which a pixel teaches nothing.
         margin: pixels around a heart that belong to E.
+        window: share of the images' height and width, in (0, 1], that G sees, about the heart; E ends where it does.
         warm_up, ramp: shares of the training, before the unsupervised terms begin and until they have their full weight.
 
     Raises:
         TypeError: for a weight of an unknown name.
-        InputError: for another ``mask_input`` or ``image_input``, or a share outside [0, 1].
+        InputError: for another ``mask_input`` or ``image_input``, a share outside [0, 1], or ``window`` 0.
     """
 
     needs_unlabeled = True
@@ -164,6 +166,7 @@ class CycleTeacherObjective:
         image_input: str = "detached",
         confidence: float = 0.9,
         margin: int = 4,
+        window: float = 0.5,
         warm_up: float = 0.1,
         ramp: float = 0.2,
     ) -> None:
@@ -173,9 +176,11 @@ class CycleTeacherObjective:
         ):
             if choice not in choices:
                 raise InputError(f"{name} must be one of {', '.join(choices)}, got {choice!r}.")
-        for name, value in (("confidence", confidence), ("warm_up", warm_up), ("ramp", ramp)):
+        for name, value in (("confidence", confidence), ("window", window), ("warm_up", warm_up), ("ramp", ramp)):
             if not 0 <= value <= 1:
                 raise InputError(f"{name} must lie in [0, 1], got {value!r}.")
+        if not window:
+            raise InputError("window must be above 0: give 1 for the whole image.")
         self.weights = weights if isinstance(weights, CycleTeacherWeights) else CycleTeacherWeights(**(weights or {}))
         self.teacher = teacher
         self.num_classes = num_classes
@@ -183,6 +188,7 @@ class CycleTeacherObjective:
         self.image_input = image_input
         self.confidence = confidence
         self.margin = margin
+        self.window = window
         self.warm_up = warm_up
         self.ramp = ramp
         self.generators = nn.ModuleDict({"segmentor": segmentor, "image_generator": image_generator})
@@ -315,10 +321,10 @@ class CycleTeacherObjective:
         inputs: dict[str, tuple[Tensor, Tensor, Tensor]] = {}  # mask, image, region
         image, unlabeled = batch["strong_image"], batch["strong_unlabeled_image"]
         if "restored_image" in needed:
-            done["restored_region"] = around(foreground(batch["label"]), self.margin)
+            done["restored_region"] = self._region(foreground(batch["label"]))
             inputs["restored_image"] = (t["mask"], image, done["restored_region"])
         if "reconstructed_image" in needed:
-            done["cycled_region"] = around(t["pseudo_label"] > 0, self.margin)
+            done["cycled_region"] = self._region(t["pseudo_label"] > 0)
             done["closed_region"] = done["cycled_region"] & valid_pixels(t["sure_label"])
             inputs["reconstructed_image"] = (self._cycled_mask(t), unlabeled, done["cycled_region"])
         if "generated_image" in needed:
@@ -327,15 +333,22 @@ class CycleTeacherObjective:
             done["rendered_label"] = self._rendered_label(label, region, t)
             mask = one_hot(label, self.num_classes).to(t["mask"].dtype)
             inputs["generated_image"] = (mask, unlabeled, region)
+        windows = {name: windows_about(region, self.window) for name, (_, _, region) in inputs.items()}
         seen = {
-            name: torch.cat([mask * region, image * ~region, region.to(image.dtype)], 1)
+            name: windows[name].cut(torch.cat([mask * region, image * ~region, region.to(image.dtype)], 1))
             for name, (mask, image, region) in inputs.items()
         }
         filled = forward_together(self.generators["image_generator"], self._merge["image_generator"], seen)
-        return done | {
-            name: output.to(inputs[name][1].dtype).where(inputs[name][2], inputs[name][1])
-            for name, output in filled.items()
-        }
+        for name, patch in filled.items():
+            _, image, region = inputs[name]
+            done[name] = windows[name].paste(patch.to(image.dtype), image.shape[-2:]).where(region, image)
+        return done
+
+    def _region(self, heart: Tensor) -> Tensor:
+        """E, (B, 1, H, W) bool, around ``heart`` (B, H, W) bool."""
+        region = around(heart, self.margin)
+        windows = windows_about(region, self.window)
+        return windows.paste(windows.cut(region), region.shape[-2:])
 
     def _rendered_label(self, label: Tensor, region: Tensor, t: Mapping[str, Tensor]) -> Tensor:
         """``label`` in E and the sure background of T outside, (B, H, W) int64; 255 throughout where nothing is rendered."""
@@ -347,6 +360,6 @@ class CycleTeacherObjective:
         them is."""
         there = pseudo_label > 0
         moved = moved_to(label.where(label != VOID, 0), there)
-        region = around(there | (moved > 0), self.margin)
+        region = self._region(there | (moved > 0))
         both = there.flatten(1).any(1) & (moved > 0).flatten(1).any(1)
         return moved, region & both.view(-1, 1, 1, 1)

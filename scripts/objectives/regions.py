@@ -1,4 +1,8 @@
-"""Where hearts are and what is around them: pixels, centres, and labels brought to a place."""
+"""Where hearts are and what is around them: pixels, centres, windows, and labels brought to a place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +15,51 @@ def around(heart: Tensor, margin: int) -> Tensor:
     """Pixels (B, 1, H, W) bool at most ``margin`` from ``heart`` (B, H, W) bool, by rows and columns."""
     grown = F.max_pool2d(heart.unsqueeze(1).float(), 2 * margin + 1, stride=1, padding=margin)
     return grown > 0
+
+
+@dataclass(frozen=True)
+class Windows:
+    """One window of h x w pixels in each image of a batch.
+
+    Args:
+        rows, columns: (B, h, 1) and (B, 1, w) int64, in the image.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def cut(self, image: Tensor) -> Tensor:
+        """The windows of ``image`` (B, C, H, W), (B, C, h, w)."""
+        return image.movedim(1, -1)[self._items(), self.rows, self.columns].movedim(-1, 1)
+
+    def paste(self, patch: Tensor, size: Sequence[int]) -> Tensor:
+        """``patch`` (B, C, h, w) in its windows of images (B, C, H, W) of ``size`` (H, W) that are 0 elsewhere."""
+        empty = patch.new_zeros(len(patch), *size, patch.shape[1])
+        return empty.index_put((self._items(), self.rows, self.columns), patch.movedim(1, -1)).movedim(-1, 1)
+
+    def _items(self) -> Tensor:
+        return torch.arange(len(self.rows), device=self.rows.device).view(-1, 1, 1)
+
+
+def windows_about(region: Tensor, share: float) -> Windows:
+    """Windows about the bounding boxes of ``region`` (B, 1, H, W) bool, within the image, about its centre where a region is empty.
+
+    Args:
+        share: of H and W, in (0, 1]; rounded up to a multiple of 8 pixels, at most H and W.
+    """
+    rows = _window(region.any(3).squeeze(1), share)
+    columns = _window(region.any(2).squeeze(1), share)
+    return Windows(rows.unsqueeze(2), columns.unsqueeze(1))
+
+
+def _window(occupied: Tensor, share: float) -> Tensor:
+    """Positions (B, n) int64 about the first and last True of ``occupied`` (B, N) bool."""
+    length = occupied.shape[1]
+    size = min(length, 8 * ceil(share * length / 8))
+    first = occupied.int().argmax(1)
+    last = length - 1 - occupied.int().flip(1).argmax(1)
+    start = ((first + last + 1 - size) // 2).clamp(0, length - size)
+    return start.unsqueeze(1) + torch.arange(size, device=occupied.device)
 
 
 def moved_to(label: Tensor, heart: Tensor) -> Tensor:
