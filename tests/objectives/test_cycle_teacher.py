@@ -228,6 +228,19 @@ def test_the_generator_is_not_shown_what_is_erased(batch: dict[str, Tensor]) -> 
     assert set(region.unique().tolist()) == {0.0, 1.0}
 
 
+@pytest.mark.parametrize(("window", "side"), [(0.25, 8), (0.5, 16), (1.0, SIZE)])
+def test_the_generator_sees_a_window_about_the_heart(window: float, side: int, batch: dict[str, Tensor]) -> None:
+    made, seen = objective(window=window), []
+    made.generators["image_generator"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    t = made.translate(batch)
+    assert seen[0].shape[-2:] == (side, side)
+    regions = torch.cat([t["restored_region"], t["cycled_region"], t["rendered_region"]])
+    # All of E is seen, and what does not fit in the window stays the image's.
+    assert seen[0][:, -1].sum() == regions.sum()
+    changed = t["generated_image"] != batch["strong_unlabeled_image"]
+    assert torch.equal(changed, t["rendered_region"])
+
+
 def test_where_the_teacher_is_in_doubt_a_rendered_image_is_labelled_in_the_region_alone(
     batch: dict[str, Tensor],
 ) -> None:
@@ -298,10 +311,15 @@ def test_one_pass_of_the_generator_and_two_of_the_segmentor(batch: dict[str, Ten
     assert calls == {"segmentor": 2, "image_generator": 1}
 
 
-@pytest.mark.parametrize("options", [{"confidence": 1.5}, {"warm_up": -1}, {"ramp": 2}])
+@pytest.mark.parametrize("options", [{"confidence": 1.5}, {"warm_up": -1}, {"ramp": 2}, {"window": 1.1}])
 def test_shares_outside_their_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(InputError, match=r"must lie in \[0, 1\]"):
         objective(**options)
+
+
+def test_a_window_of_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="window must be above 0"):
+        objective(window=0)
 
 
 def test_an_unknown_input_or_weight_is_refused() -> None:

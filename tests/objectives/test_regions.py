@@ -3,7 +3,7 @@
 import torch
 
 from scripts.labels import VOID
-from scripts.objectives.regions import around, foreground, moved_to
+from scripts.objectives.regions import around, foreground, moved_to, windows_about
 
 
 def square(row: int, column: int, half: int = 3, size: int = 40) -> torch.Tensor:
@@ -48,3 +48,29 @@ def test_a_label_is_moved_alike_in_reduced_precision() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         reduced = moved_to(label, heart)
     assert torch.equal(reduced, moved_to(label, heart))
+
+
+def test_windows_lie_about_each_heart_and_within_the_image() -> None:
+    region = around(torch.cat([square(20, 15), square(3, 37)]) > 0, 1)
+    windows = windows_about(region, 0.4)
+    assert windows.rows.flatten(1)[:, [0, -1]].tolist() == [[12, 27], [0, 15]]
+    assert windows.columns.flatten(1)[:, [0, -1]].tolist() == [[7, 22], [24, 39]]
+    assert windows.cut(region).flatten(1).sum(1).tolist() == region.flatten(1).sum(1).tolist()
+
+
+def test_what_is_cut_comes_back_to_its_place_and_nothing_else() -> None:
+    image = torch.arange(2 * 3 * 40 * 24.0).view(2, 3, 40, 24) + 1
+    region = torch.zeros(2, 1, 40, 24, dtype=torch.bool)
+    region[0, :, 4:9, 10:20] = True  # the second has none: its window is about the centre
+    windows = windows_about(region, 0.5)
+    back = windows.paste(windows.cut(image), (40, 24))
+    inside = windows.paste(torch.ones(2, 1, 24, 16, dtype=torch.bool), (40, 24))
+    assert windows.cut(image).shape == (2, 3, 24, 16)
+    assert torch.equal(back, image * inside)
+    assert inside[1, 0, 8:32, 4:20].all()
+    assert inside[1].sum() == 24 * 16
+
+
+def test_a_window_of_the_whole_side_is_the_image() -> None:
+    image = torch.rand(1, 1, 20, 12)
+    assert torch.equal(windows_about(image > 0.5, 1.0).cut(image), image)
