@@ -6,8 +6,8 @@ G the image generator, D_S and D_I the discriminators; (x, y) is a labelled pair
 tint where G is concerned, y~ a warped label, E a region around a heart.
 
 The image cycle cannot close through a mask of a few classes, since the texture of the background is not in it. So G is given the
-surroundings: it sees the image with E erased, and the mask within E, and fills E alone. And a cycle trains the generator
-that closes it, unless it is told otherwise: what the other one made is data, as in back-translation (Sennrich et al. 2016), so
+surroundings: it sees a window of the image with E erased, and the mask within E, and fills E alone. And a cycle trains the
+generator that closes it, unless it is told otherwise: what the other one made is data, as in back-translation (Sennrich et al. 2016), so
 that the two cannot agree on a code.
 """
 

@@ -235,7 +235,7 @@ def test_the_generator_sees_a_window_about_the_heart(window: float, side: int, b
     t = made.translate(batch)
     assert seen[0].shape[-2:] == (side, side)
     regions = torch.cat([t["restored_region"], t["cycled_region"], t["rendered_region"]])
-    # All of E is seen, and what does not fit in the window stays the image's.
+    # E ends where the window does: all of it is seen, and the rest stays the image's.
     assert seen[0][:, -1].sum() == regions.sum()
     changed = t["generated_image"] != batch["strong_unlabeled_image"]
     assert torch.equal(changed, t["rendered_region"])
