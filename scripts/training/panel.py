@@ -74,12 +74,12 @@ class PicturePanel:
         label = torch.stack([item["label"] for item in items]).to(engine.state.device)
         objective.generators.eval()
         t = objective.translate({"image": image, "label": label, "unlabeled_image": image}, everything=True)
-        columns = {"image x": image, "truth y": label, "prediction G_IS(x)": t["logits"].argmax(1)}
-        for title, name in (("generated G_SI(y)", "generated_image"), ("cycle G_SI(G_IS(x))", "reconstructed_image")):
+        columns = {"image": image, "truth": label, "prediction": t["logits"].argmax(1)}
+        for title, name in (("generated image", "generated_image"), ("image cycle", "reconstructed_image")):
             if name in t:
                 columns[title] = t[name]
         if "reconstructed_logits" in t:
-            columns["cycle G_IS(G_SI(y))"] = t["reconstructed_logits"].argmax(1)
+            columns["mask cycle"] = t["reconstructed_logits"].argmax(1)
         return {title: _as_array(tensor, self.x_first) for title, tensor in columns.items()}
 
 

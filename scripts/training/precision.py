@@ -1,5 +1,6 @@
 """Number formats of a training or inference step."""
 
+import warnings
 from contextlib import AbstractContextManager
 
 import torch
@@ -16,6 +17,9 @@ class Precision:
         name: "float32", "bfloat16", "float16", or "auto": bfloat16 on CUDA where the device has it, else float32.
         device: where the step runs.
 
+    Warns:
+        UserWarning: bfloat16 on a processor that has none, so that it is emulated, many times slower than float32.
+
     Raises:
         InputError: for another name.
     """
@@ -27,6 +31,8 @@ class Precision:
             name = "bfloat16" if fast else "float32"
         if name not in DTYPES:
             raise InputError(f"precision must be 'auto' or one of {sorted(DTYPES)}, got {name!r}.")
+        if name == "bfloat16" and self.device_type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2":
+            warnings.warn("bfloat16 is emulated on this processor and slow: give --precision float32.", stacklevel=2)
         self.name = name
 
     def autocast(self) -> AbstractContextManager:

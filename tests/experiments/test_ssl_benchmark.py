@@ -119,11 +119,12 @@ def test_a_run_in_pieces_ends_with_a_table_and_test_scores(
     validated = tmp_path / "validation"
     for name in json.loads(split.read_text())["validation"]:
         shutil.copytree(phantom_dir / "training" / name, validated / "training" / name)
-    again = scores(
-        tmp_path / "out" / "ssl_small_2" / cell["cell"] / "models" / "model.pt", validated, set(), "bfloat16"
-    )
+    model = tmp_path / "out" / "ssl_small_2" / cell["cell"] / "models" / "model.pt"
+    again = scores(model, validated, set(), "bfloat16")
     for metric in METRICS:
         assert again["mean"][metric] == pytest.approx(cell["structures"]["mean"][metric], nan_ok=True), "scored alike"
+    assert cell["test"]["mean"]["dice"] == pytest.approx(scores(model, test_dir, set(), "bfloat16")["mean"]["dice"])
+    assert cell["test"]["mean"]["dice"] != pytest.approx(scores(model, test_dir, set(), "float32")["mean"]["dice"])
     said = capfd.readouterr().out
     assert "| supervised " in said
     assert "| published: TraCoCo " in said

@@ -21,8 +21,8 @@ from scripts.training.trainer import AlternatingTrainer
 
 CLASSES = 3
 HEIGHT, WIDTH = 32, 48
-TITLES = ["image x", "truth y", "prediction G_IS(x)"]
-CYCLES = ["generated G_SI(y)", "cycle G_SI(G_IS(x))", "cycle G_IS(G_SI(y))"]
+TITLES = ["image", "truth", "prediction"]
+CYCLES = ["generated image", "image cycle", "mask cycle"]
 
 
 class Photographs:
@@ -106,16 +106,16 @@ def test_colors_and_truth_are_the_data_sets(tmp_path: Path) -> None:
     for row, index in enumerate(panel.chosen()):
         image = dataset.images[index].movedim(0, -1).numpy()
         expected = (image - image.min()) / (image.max() - image.min())
-        np.testing.assert_allclose(columns["image x"][row], expected, atol=1e-6)
+        np.testing.assert_allclose(columns["image"][row], expected, atol=1e-6)
         label = dataset.labels[index].numpy().astype(int)
-        np.testing.assert_array_equal(columns["truth y"][row], np.where(label == 255, -1, label))
+        np.testing.assert_array_equal(columns["truth"][row], np.where(label == 255, -1, label))
 
 
 def test_grey_images_have_no_color_axis_and_volumes_are_turned_upright(tmp_path: Path) -> None:
     dataset = Photographs(channels=1)
     trainer = make_trainer(make_objective("supervised", channels=1), dataset)
     rows_first, x_first = (make_panel(tmp_path, dataset, x_first=flag)._columns(trainer) for flag in (False, True))
-    assert rows_first["image x"].shape == (4, HEIGHT, WIDTH)
+    assert rows_first["image"].shape == (4, HEIGHT, WIDTH)
     for title in TITLES:
         np.testing.assert_array_equal(x_first[title], rows_first[title].transpose(0, 2, 1))
 
@@ -124,7 +124,7 @@ def test_constant_pictures_are_drawn_too(tmp_path: Path) -> None:
     dataset = Photographs()
     dataset.images[:] = 0.3
     columns = make_panel(tmp_path, dataset)._columns(make_trainer(make_objective("supervised"), dataset))
-    assert np.isfinite(columns["image x"]).all()
+    assert np.isfinite(columns["image"]).all()
 
 
 def test_masks_are_drawn_in_the_classes_colors_and_void_in_black() -> None:

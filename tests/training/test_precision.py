@@ -34,6 +34,17 @@ def test_float32_holds_inside_a_surrounding_autocast() -> None:
         assert nn.Conv2d(1, 1, 3)(torch.zeros(1, 1, 8, 8)).dtype == torch.float32
 
 
+@pytest.mark.parametrize(
+    ("capability", "name", "warned"), [("AVX2", "bfloat16", 1), ("AVX512", "bfloat16", 0), ("AVX2", "auto", 0)]
+)
+def test_emulated_bfloat16_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder, capability: str, name: str, warned: int
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    Precision(name, "cpu")
+    assert [str(w.message)[:31] for w in recwarn] == ["bfloat16 is emulated on this pr"] * warned
+
+
 def test_unknown_name_is_refused() -> None:
     with pytest.raises(ValueError, match=r"precision must be 'auto' or one of .*'float32'.*, got 'half'"):
         Precision("half", "cpu")
