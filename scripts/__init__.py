@@ -1,3 +1,3 @@
 """A MONAI bundle for semi-supervised segmentation with cycle consistency."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
