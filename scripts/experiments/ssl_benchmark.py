@@ -19,12 +19,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from scripts.data.split import read_split
 from scripts.errors import InputError, exit_code_of
 from scripts.experiments.grid import Arm, CellSpec, cell_name
-from scripts.experiments.job import CellJob
+from scripts.experiments.job import ROOT, CellJob
 from scripts.experiments.paper import settings, slots
 from scripts.experiments.ssl_report import write_report
-from scripts.experiments.ssl_test import add_test_scores
+from scripts.experiments.ssl_test import add_test_scores, patients_of
 
 ARMS_FILE = Path(__file__).with_name("ssl_arms.json")
 SPLIT = "scripts/data/splits/acdc_ssl4mis.json"
@@ -96,9 +97,11 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--scale", choices=SCALES, default="small")
     known.add_argument("--max_epochs", type=int, help="of all arms; default: by the scale, 5 or 200")
     known.add_argument(
-        "--test_dir", type=Path, help="ACDC patients with labels; scored after training, choosing nothing"
+        "--test_dir",
+        type=Path,
+        help="labelled ACDC patients, scored after training, choosing nothing: of the split's test patients those that are there, or all",
     )
-    known.add_argument("--seconds", type=float, help="stop after these, to be given again")
+    known.add_argument("--seconds", type=float, help="stop after these, and the time of saving, to be given again")
     known.add_argument("--output_dir", type=Path, default=Path("output/ssl"), help="runs, logs, report")
     known.add_argument("--cells", type=Path, help="finished cells; default: OUTPUT_DIR/cells")
     known.add_argument("--gpus", help="numbers of the GPUs to use, as 0,1; default: all visible ones")
@@ -118,23 +121,41 @@ def run(options: argparse.Namespace) -> int:
         for job in jobs:
             print(f"{job.spec.name}: {'finished' if is_finished(job) else 'to run'}")
         return 0
-    failed = 0
+    if options.test_dir is not None:
+        patients_of(options.test_dir, _split(jobs[0].spec))  # said before the training
+    runner, untested = Runner(jobs, slots(options)), {}
     try:
         with _seconds(options.seconds):
-            outcome = Runner(jobs, slots(options)).run()
-            failed = len(outcome.failed)
-            for name, log in outcome.failed.items():
-                print(f"\n{name} failed:\n{log}")
+            runner.run()
+            if options.test_dir is not None:
+                untested = _test([job for job in jobs if is_finished(job)], options.test_dir)
     except OutOfTime:
         left = [job.spec.name for job in jobs if not is_finished(job)]
-        print(f"{options.seconds:g} s are over; to go on, give the command again. Not finished: {', '.join(left)}.")
-    if options.test_dir is not None:
-        for job in jobs:
-            if is_finished(job):
-                add_test_scores(job, options.test_dir)
+        print(
+            f"{options.seconds:g} s are over; to go on, give the command again. Not finished: {', '.join(left) or 'the scores of test patients'}."
+        )
+    failed = runner.outcome.failed | untested
+    for name, log in failed.items():
+        print(f"\n{name} failed:\n{log}")
     if any(is_finished(job) for job in jobs):
         print(write_report(results / jobs[0].spec.grid, options.output_dir / "report" / jobs[0].spec.grid))
     return 1 if failed else 0
+
+
+def _split(spec: CellSpec) -> dict[str, list[str]]:
+    """Patients by section."""
+    return read_split(ROOT / spec.settings["split"]).sections()
+
+
+def _test(jobs: Sequence[CellJob], test_dir: Path) -> dict[str, str]:
+    """Score the test patients; what cannot be, and why."""
+    failed = {}
+    for job in jobs:
+        try:
+            add_test_scores(job, test_dir)
+        except InputError as error:
+            failed[job.spec.name] = str(error)
+    return failed
 
 
 def _job(spec: CellSpec, options: argparse.Namespace, results: Path) -> CellJob:

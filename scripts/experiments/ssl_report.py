@@ -59,33 +59,51 @@ class Row:
         return float(np.mean(images))
 
     @property
+    def scored(self) -> str:
+        """On which patients, and how many seeds."""
+        patients = f"test of {len(self.cells[0]['test']['patients'])}" if self.split == "test" else self.split
+        return f"{patients}, {len(self.cells)}"
+
+    @property
     def updates(self) -> int:
         return int(self.cells[0]["updates"])
 
 
 def read_rows(folder: Path) -> list[Row]:
-    """The arms of the cells in ``folder``; scores of the test patients if all cells of an arm have them, else of validation.
+    """The arms of the cells in ``folder``; scores of the test patients if all cells of an arm have them, of the same
+    patients, else of validation.
 
     Raises:
-        InputError: no cell.
+        InputError: no cell; cells of an arm that differ in more than the seed.
     """
     cells = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     if not cells:
         raise InputError(f"{folder} holds no finished cell: run some first.")
     groups: dict[tuple[int, str], list[Mapping[str, Any]]] = {}
     for cell in cells:
-        groups.setdefault((int(cell["settings"]["labeled_patients"]), cell["arm"]), []).append(cell)
+        group = groups.setdefault((int(cell["settings"]["labeled_patients"]), cell["arm"]), [])
+        if group and _without_seed(cell) != _without_seed(group[0]):
+            raise InputError(
+                f"{folder}: {group[0]['cell']} and {cell['cell']} have other settings, so they are no seeds of one arm: keep "
+                "them in folders of their own (--cells)."
+            )
+        group.append(cell)
     return [
-        Row(
-            arm,
-            count,
-            "test" if all("test" in cell for cell in found) else "validation",
-            sorted(found, key=lambda cell: cell["seed"]),
-        )
+        Row(arm, count, _split_of(found), sorted(found, key=lambda cell: cell["seed"]))
         for (count, arm), found in sorted(
             groups.items(), key=lambda group: (group[0][0], group[0][1] != REFERENCE, group[0][1])
         )
     ]
+
+
+def _without_seed(cell: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    return cell["configs"], {key: value for key, value in cell["settings"].items() if key != "seed"}
+
+
+def _split_of(cells: Sequence[Mapping[str, Any]]) -> str:
+    """ "test" if all cells were scored on the same test patients, else "validation"."""
+    tested = {tuple(cell["test"]["patients"]) if "test" in cell else () for cell in cells}
+    return "test" if len(tested) == 1 and () not in tested else "validation"
 
 
 def tables(rows: Sequence[Row]) -> list[Table]:
@@ -96,9 +114,11 @@ def tables(rows: Sequence[Row]) -> list[Table]:
         ours = [row for row in rows if row.labeled_patients == count]
         reference = next((row for row in ours if row.arm == REFERENCE), None)
         lines = [_line(row, reference) for row in ours]
-        lines += [_published(row) for row in published[published["labeled_patients"] == count].to_dict("records")]
+        theirs = published[published["labeled_patients"] == count]
+        lines += [_published(row) for row in theirs.to_dict("records")]
+        notes = (*NOTES, _sources(theirs), *_commits(ours))
         header = ("arm", "split, seeds", *HEADER, f"over {REFERENCE}", "updates", "minutes", "images/s")
-        found.append(Table(f"{count} labelled patients", header, tuple(lines), NOTES, words=2))
+        found.append(Table(f"{count} labelled patients", header, tuple(lines), notes, words=2))
         found.append(_by_structure(count, ours))
     return found
 
@@ -112,8 +132,15 @@ def _line(row: Row, reference: Row | None) -> tuple[str, ...]:
         and (reference.updates, reference.split) == (row.updates, row.split)
     ):
         gain = _gain(row, reference)
-    split = f"{row.split}, {len(row.cells)}"
-    return (row.arm, split, *scores, gain, str(row.updates), number(row.minutes, 1), number(row.images_per_second, 1))
+    return (
+        row.arm,
+        row.scored,
+        *scores,
+        gain,
+        str(row.updates),
+        number(row.minutes, 1),
+        number(row.images_per_second, 1),
+    )
 
 
 def _gain(row: Row, reference: Row) -> str:
@@ -124,6 +151,19 @@ def _gain(row: Row, reference: Row) -> str:
         return EMPTY
     mean = signed(float(gains.mean()), 2)
     return mean if len(gains) < 2 else f"{mean} ± {number(float(gains.std(ddof=1)), 2)}"
+
+
+def _sources(published: pd.DataFrame) -> str:
+    by_source = published.groupby("source", sort=False)["method"].agg(", ".join)
+    return f"Sources: {'; '.join(f'{methods}: {source}' for source, methods in by_source.items())}."
+
+
+def _commits(rows: Iterable[Row]) -> Iterable[str]:
+    """A note of each arm whose seeds were run at several commits, by which its method may differ."""
+    for row in rows:
+        commits = list(dict.fromkeys(cell["commit"][:7] for cell in row.cells))
+        if len(commits) > 1:
+            yield f"The seeds of {row.arm} were run at several commits: {', '.join(commits)}."
 
 
 def _published(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,12 +1,13 @@
 """Scores of a finished cell on test patients that had no part in it."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from scripts.data.acdc import find_patients, frames_of
+from scripts.data.acdc import Patient, find_patients, frames_of
 from scripts.errors import InputError
 from scripts.evaluation.cases import EvaluationPreprocessing
 from scripts.evaluation.report import CaseScores, plain, summarize
@@ -18,37 +19,66 @@ from scripts.networks.padding import PadToMultiple
 from scripts.prediction import NativeLabelsd, StackInferer
 
 
-def add_test_scores(job: CellJob, test_dir: Path) -> None:
-    """Score the model that the validation patients chose on all patients of ``test_dir``, and write that into ``job.result``;
-    nothing if it is there.
+def patients_of(test_dir: Path, split: Mapping[str, Sequence[str]]) -> list[Patient]:
+    """The patients of ``test_dir`` to be tested: the test patients of ``split`` that are there, or all if none is.
+
+    Args:
+        test_dir: of ACDC's layout, with labels.
+        split: names of patients by section, ``labeled``, ``unlabeled``, ``validation`` and ``test``.
 
     Raises:
-        InputError: a patient of training or validation in ``test_dir``; the run's folder is gone.
+        InputError: no patient, frame or label; patients of training or validation.
+    """
+    try:
+        found = find_patients(test_dir)
+    except InputError as error:
+        raise InputError(f"--test_dir {test_dir} cannot be used: {error}") from error
+    chosen = [found[name] for name in split.get("test", ()) if name in found] or list(found.values())
+    used = {name for section, names in split.items() if section != "test" for name in names}
+    if both := sorted(used & {patient.name for patient in chosen}):
+        raise InputError(
+            f"{len(both)} patients of --test_dir {test_dir} were trained on or chose the model, {both[0]} among them: give a folder "
+            "of others."
+        )
+    for patient in chosen:
+        if not patient.frames or not all(patient.label(frame).is_file() for frame in patient.frames):
+            raise InputError(
+                f"--test_dir {test_dir}: {patient.name} lacks a labelled frame, {patient.name}_frameNN.nii.gz with "
+                f"{patient.name}_frameNN_gt.nii.gz: add it, or take the patient out."
+            )
+    return chosen
+
+
+def add_test_scores(job: CellJob, test_dir: Path) -> None:
+    """Score the model that the validation patients chose on the patients of ``test_dir``, and write that into ``job.result``;
+    nothing if scores of these patients are there.
+
+    Raises:
+        InputError: as ``patients_of``; the run's folder is gone.
     """
     path = Path(job.result)
     cell = json.loads(path.read_text(encoding="utf-8"))
-    if "test" in cell:
-        return
     if not (job.run_dir / "run.json").is_file():
         raise InputError(
             f"{job.run_dir} is not there, so the model of {job.spec.name} cannot be tested: run the cell anew (move {path} away)."
         )
     known = json.loads((job.run_dir / "data_list.json").read_text(encoding="utf-8"))
-    used = {item["patient"] for section in ("labeled", "unlabeled", "validation") for item in known[section]}
+    patients = patients_of(test_dir, known["patients"])
+    names = sorted(patient.name for patient in patients)
+    if cell.get("test", {}).get("patients") == names:
+        return
     precision = job.spec.settings.get("precision", "auto")
-    found = scores(job.run_dir / "models" / "model.pt", test_dir, used, precision)
-    write_json(path, cell | {"test": plain(found)})
+    found = scores(job.run_dir / "models" / "model.pt", test_dir, patients, precision)
+    write_json(path, cell | {"test": plain(found) | {"patients": names}})
 
 
-def scores(model: Path, test_dir: Path, used: set[str], precision: str = "auto") -> dict[str, Any]:
+def scores(model: Path, root: Path, patients: Sequence[Patient], precision: str = "auto") -> dict[str, Any]:
     """Means over cases and structures: ``cases``, ``structures`` and ``mean``, as ``summary.json`` has them under "all".
-    ``precision``: that of the run, in which its validation patients were scored."""
-    patients = find_patients(test_dir)
-    if both := sorted(used & set(patients)):
-        raise InputError(
-            f"{len(both)} patients of --test_dir {test_dir} were trained on or chose the model, {both[0]} among them: give a folder "
-            "of others."
-        )
+
+    Args:
+        root: a folder that holds the ``patients``.
+        precision: that of the run, in which its validation patients were scored.
+    """
     network, card = load_model(model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     padded, infer = PadToMultiple(network).to(device).eval(), StackInferer(precision=precision)
@@ -58,9 +88,9 @@ def scores(model: Path, test_dir: Path, used: set[str], precision: str = "auto")
     to_labels = NativeLabelsd(classes, largest_component=False)  # as validation is scored
     cases = []
     with torch.inference_mode():
-        for patient in patients.values():
-            for item in frames_of(patient, test_dir, labels=True):
-                item = item | {key: str(test_dir / item[key]) for key in ("image", "label")}
+        for patient in patients:
+            for item in frames_of(patient, root, labels=True):
+                item = item | {key: str(root / item[key]) for key in ("image", "label")}
                 frame = preprocessing(item)
                 probabilities = infer(frame["image"][None].to(device), padded)[0].cpu()
                 predicted = to_labels({"pred": probabilities, "image": frame["image"]})["pred"].as_tensor()[0]

@@ -118,8 +118,8 @@ def image_discrimination(scores_real: Tensor, scores_generated: Tensor, rendered
 
 
 def mask_cycle(reconstructed_logits: Tensor, label: Tensor) -> Tensor:
-    """Equation 7 on rendered hearts: cross-entropy and Dice loss, halved, of S(G(y~, x' without E)) against y~ in E and T's sure
-    background outside. Of E alone, where hearts are half of the pixels, S would learn to see too many."""
+    """Equation 7 on rendered hearts: cross-entropy and Dice loss, halved, of S(G(y~, x' without E)) against y~ in E and what T is
+    sure of outside, nearly always background. Of E alone, where hearts are half of the pixels, S would learn to see too many."""
     return consistency(reconstructed_logits, label)
 
 
@@ -130,7 +130,7 @@ class CycleTeacherObjective:
 
     Args:
         segmentor: S, (B, C, H, W) images to (B, K, H, W) logits.
-        teacher: T, which ``scripts.training.averaging.MovingAverage`` keeps.
+        teacher: T, which ``scripts.training.averaging.MovingAverage`` keeps; None, which is refused, where nobody does.
         image_generator: G, (B, K + C + 1, H, W), the mask within E, the image without E, and E, to (B, C, H, W); it
             is given windows about E.
         mask_discriminator, image_discriminator: D_S and D_I, to scores (B, 1, H, W).
@@ -148,7 +148,8 @@ class CycleTeacherObjective:
 
     Raises:
         TypeError: for a weight of an unknown name.
-        InputError: for another ``mask_input`` or ``image_input``, a share outside [0, 1], or ``window`` 0.
+        InputError: for another ``mask_input`` or ``image_input``, a share outside [0, 1], ``window`` 0, or no teacher; in
+            ``translate`` for a batch without boxes, or of one item, where a term mixes items.
     """
 
     needs_unlabeled = True
@@ -156,7 +157,7 @@ class CycleTeacherObjective:
     def __init__(
         self,
         segmentor: nn.Module,
-        teacher: nn.Module,
+        teacher: nn.Module | None,
         image_generator: nn.Module,
         mask_discriminator: nn.Module,
         image_discriminator: nn.Module,
@@ -170,6 +171,10 @@ class CycleTeacherObjective:
         warm_up: float = 0.1,
         ramp: float = 0.2,
     ) -> None:
+        if teacher is None:
+            raise InputError(
+                "the cycle teacher needs a teacher, the moving average: give ema_decay in [0, 1), as 0.99."
+            )
         for name, choice, choices in (
             ("mask_input", mask_input, MASK_INPUTS),
             ("image_input", image_input, IMAGE_INPUTS),
@@ -225,6 +230,8 @@ class CycleTeacherObjective:
             ``reconstructed_logits`` S of it; and ``mask`` of the label.
         """
         batch = with_views(batch)
+        if not everything:
+            self._check(batch)
         active = set(TERM_NEEDS) - OF_MIXED if everything else self.active(batch)
         needed = set().union(*(TERM_NEEDS[term] for term in active))
         if "image_cycle" in active and self.mask_input != "detached":
@@ -256,7 +263,9 @@ class CycleTeacherObjective:
             "segmentation": lambda: segmentation(t["logits"], label),
             "dice": lambda: soft_dice_loss(t["logits"], label),
             "consistency": lambda: consistency(t["mixed_logits"], t["mixed_label"]),
-            "image_reconstruction": lambda: image_reconstruction(t["restored_image"], x, t["restored_region"]),
+            "image_reconstruction": lambda: image_reconstruction(
+                t["restored_image"], x, t["restored_region"] & valid_pixels(label)
+            ),
             "image_cycle": lambda: image_cycle(t["reconstructed_image"], unlabeled, t["closed_region"]),
             "mask_cycle": lambda: mask_cycle(t["reconstructed_logits"], t["rendered_label"]),
             "mask_adversarial": lambda: mask_adversarial(score_mask(t["generated_mask"])),
@@ -294,6 +303,20 @@ class CycleTeacherObjective:
             real = batch["strong_unlabeled_image"]
             terms["image_discriminator"] = image_discrimination(score(real), score(fake), region)
         return terms
+
+    def _check(self, batch: Mapping[str, Tensor]) -> None:
+        """Refuse what would fail, or teach nonsense, once the unsupervised terms begin."""
+        mixing = sorted(OF_MIXED & self.weights.active())
+        if mixing and "mix" not in batch:
+            raise InputError(
+                f"{' and '.join(mixing)} mix images, and no boxes are drawn for that: give --augment true and "
+                "--augmentation#views true, or a weight of 0."
+            )
+        if "mask_adversarial" in mixing and len(batch["label"]) < 2:
+            raise InputError(
+                "mask_adversarial compares mixes of two labelled images, and a batch has one: give --batch_size 2 or more, or "
+                "--weights#mask_adversarial 0."
+            )
 
     def _cycled_mask(self, t: Mapping[str, Tensor]) -> Tensor:
         """What G sees in the image cycle, (B, K, H, W), by ``mask_input``."""
@@ -345,13 +368,13 @@ class CycleTeacherObjective:
         return done
 
     def _region(self, heart: Tensor) -> Tensor:
-        """E, (B, 1, H, W) bool, around ``heart`` (B, H, W) bool."""
+        """E, (B, 1, H, W) bool, around ``heart`` (B, H, W) bool, as far as the window about it reaches."""
         region = around(heart, self.margin)
         windows = windows_about(region, self.window)
         return windows.paste(windows.cut(region), region.shape[-2:])
 
     def _rendered_label(self, label: Tensor, region: Tensor, t: Mapping[str, Tensor]) -> Tensor:
-        """``label`` in E and the sure background of T outside, (B, H, W) int64; 255 throughout where nothing is rendered."""
+        """``label`` in E and what T is sure of outside, (B, H, W) int64; 255 throughout where nothing is rendered."""
         inside, rendered = region.squeeze(1), region.flatten(1).any(1)
         return label.where(inside, t["sure_label"]).where(rendered.view(-1, 1, 1), VOID)
 

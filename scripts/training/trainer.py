@@ -1,5 +1,6 @@
 """The one engine: it steps generators and discriminators in turn, whatever the objective."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol, runtime_checkable
@@ -255,8 +256,10 @@ class AlternatingTrainer(SupervisedTrainer):
         self.guard.check()
         means = processes.averaged({name: value / self._summed for name, value in self._sums.items()})
         self.state.metrics |= {name: float(value) for name, value in means.items()}
-        for scheduler in self.schedulers.values():
-            if scheduler.optimizer.state:  # the discriminators' is empty while no adversarial term is active
+        with warnings.catch_warnings():
+            # The discriminators take no step while no adversarial term is active; their schedule goes on.
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+            for scheduler in self.schedulers.values():
                 scheduler.step()
 
 

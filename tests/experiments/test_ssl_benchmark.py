@@ -1,8 +1,12 @@
 """The semi-supervised benchmark: its cells, a run in pieces on the phantom, its table."""
 
 import json
+import os
 import shutil
-from collections.abc import Callable
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +15,15 @@ import pandas as pd
 import pytest
 from running import TINY
 
+from scripts.data.acdc import find_patients
 from scripts.data.augmentation import STRONG
 from scripts.errors import InputError
 from scripts.experiments import ssl_benchmark, ssl_report
 from scripts.experiments.job import ROOT
+from scripts.experiments.runner import Runner
 from scripts.experiments.ssl_benchmark import SCALES, SPLIT, cells, parser, read_arms
 from scripts.experiments.ssl_report import METRICS, read_rows, tables, write_report
-from scripts.experiments.ssl_test import scores
+from scripts.experiments.ssl_test import patients_of, scores
 
 STRUCTURES = ("right", "wall", "left")
 
@@ -35,6 +41,11 @@ def test_cells_are_seeds_by_patients_by_arms() -> None:
     assert {cell.settings["split"] for cell in found} == {SPLIT}
     assert {cell.settings["max_epochs"] for cell in found} == {SCALES["small"]["max_epochs"]}, "as many updates for all"
     assert {cell.grid for cell in found} == {"ssl_small"}
+
+
+def test_no_arm_takes_more_updates_than_the_others() -> None:
+    for name, arm in read_arms().items():
+        assert not {"batch_size", "max_epochs", "accumulation_steps"} & set(arm.settings), name
 
 
 def test_another_length_is_another_grid() -> None:
@@ -83,82 +94,175 @@ def ssl_phantom(phantom_dir: Path, tmp_path: Path) -> tuple[Path, Path]:
     return split, tmp_path / "test"
 
 
-def test_a_run_in_pieces_ends_with_a_table_and_test_scores(
+def command_of(dataset_dir: Path, split: Path, output_dir: Path, method: str) -> list[str]:
+    """Of a tiny cell of two epochs."""
+    keys = ("spacing", "size", "filters", "blocks", "discriminator_filters", "device")
+    tiny = {key: TINY[key] for key in keys if key in TINY} | {"unet_features": [2, 2, 2, 2, 2, 2], "split": str(split)}
+    settings = [f"{key}={json.dumps(value)}" for key, value in (tiny | {"batch_size": 2}).items()]
+    arguments = ["--dataset_dir", str(dataset_dir), "--method", method, "--max_epochs", "2"]
+    return [*arguments, "--output_dir", str(output_dir), "--set", *settings]
+
+
+def cell_in(output_dir: Path) -> tuple[Path, dict[str, Any]]:
+    (path,) = (output_dir / "cells").rglob("*.json")
+    return path, json.loads(path.read_text())
+
+
+def end_once_there(path: Path) -> None:
+    """Let the seconds be over as soon as there is ``path``."""
+    for _ in range(1200):
+        if path.is_file():
+            os.kill(os.getpid(), signal.SIGALRM)
+            return
+        time.sleep(0.05)
+
+
+def test_a_run_in_pieces_is_the_run_in_one(
+    phantom_dir: Path, ssl_phantom: tuple[Path, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    split, _ = ssl_phantom
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    assert ssl_benchmark.main(command_of(phantom_dir, split, whole, "cycle teacher")) == 0
+
+    command = command_of(phantom_dir, split, pieces, "cycle teacher")
+    state = pieces / "ssl_small_2" / "acdc-cycle_teacher-3-seed0" / "models" / "training_state.pt"
+    ending = threading.Thread(target=end_once_there, args=[state])
+    ending.start()
+    assert ssl_benchmark.main([*command, "--seconds", "600"]) == 0
+    ending.join()
+    said = capfd.readouterr().out
+    assert "600 s are over; to go on, give the command again. Not finished: acdc-cycle_teacher-3-seed0." in said
+    assert not list((pieces / "cells").rglob("*.json"))
+
+    assert ssl_benchmark.main(command) == 0
+    log = (state.parents[2] / "acdc-cycle_teacher-3-seed0.log").read_text()
+    assert [log.count(f"epoch {number}/2 mean") for number in (1, 2)] == [1, 1], "went on after the first epoch"
+    (_, expected), (_, cell) = cell_in(whole), cell_in(pieces)
+    for name in ("curve", "structures", "scores", "updates", "best_epoch"):
+        assert cell[name] == expected[name]
+
+
+def test_test_patients_are_scored_as_validation_is(
     phantom_dir: Path, ssl_phantom: tuple[Path, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     split, test_dir = ssl_phantom
-    keys = ("spacing", "size", "discriminator_filters", "device")
-    tiny = {key: TINY[key] for key in keys} | {
-        "unet_features": [2, 2, 2, 2, 2, 2],
-        "batch_size": 2,
-        "split": str(split),
-    }
-    command = [
-        "--dataset_dir",
-        str(phantom_dir),
-        "--method",
-        "supervised",
-        "--max_epochs",
-        "2",
-        "--output_dir",
-        str(tmp_path / "out"),
-    ]
-    command += ["--set", *(f"{key}={json.dumps(value)}" for key, value in tiny.items())]
-    assert ssl_benchmark.main([*command, "--seconds", "0.5"]) == 0
-    said = capfd.readouterr().out
-    assert "0.5 s are over; to go on, give the command again. Not finished: acdc-supervised-3-seed0." in said
-    assert not list((tmp_path / "out" / "cells").rglob("*.json"))
-
-    assert ssl_benchmark.main([*command, "--test_dir", str(test_dir)]) == 0
-    (path,) = (tmp_path / "out" / "cells").rglob("*.json")
-    cell = json.loads(path.read_text())
+    command = [*command_of(phantom_dir, split, tmp_path / "out", "supervised"), "--test_dir", str(test_dir)]
+    assert ssl_benchmark.main(command) == 0
+    path, cell = cell_in(tmp_path / "out")
     assert cell["items"]["validation"] == 4
     assert cell["test"]["cases"] == 4
+    assert cell["test"]["patients"] == sorted(folder.name for folder in (test_dir / "training").iterdir())
     assert set(METRICS) <= set(cell["test"]["mean"])
     assert cell["structures"]["mean"]["dice"] != cell["test"]["mean"]["dice"]
-    validated = tmp_path / "validation"
-    for name in json.loads(split.read_text())["validation"]:
-        shutil.copytree(phantom_dir / "training" / name, validated / "training" / name)
     model = tmp_path / "out" / "ssl_small_2" / cell["cell"] / "models" / "model.pt"
-    again = scores(model, validated, set(), "bfloat16")
+    patients = find_patients(phantom_dir)
+    validation = [patients[name] for name in json.loads(split.read_text())["validation"]]
+    again = scores(model, phantom_dir, validation, "bfloat16")
     for metric in METRICS:
         assert again["mean"][metric] == pytest.approx(cell["structures"]["mean"][metric], nan_ok=True), "scored alike"
-    assert cell["test"]["mean"]["dice"] == pytest.approx(scores(model, test_dir, set(), "bfloat16")["mean"]["dice"])
-    assert cell["test"]["mean"]["dice"] != pytest.approx(scores(model, test_dir, set(), "float32")["mean"]["dice"])
+    tested = patients_of(test_dir, {})
+    dice = {name: scores(model, test_dir, tested, name)["mean"]["dice"] for name in ("bfloat16", "float32")}
+    assert cell["test"]["mean"]["dice"] == pytest.approx(dice["bfloat16"])
+    assert cell["test"]["mean"]["dice"] != pytest.approx(dice["float32"]), "in the precision of the run"
     said = capfd.readouterr().out
     assert "| supervised " in said
+    assert "| test of 2, 1 " in said
     assert "| published: TraCoCo " in said
+
     before = path.stat().st_mtime_ns
-    assert ssl_benchmark.main([*command, "--test_dir", str(test_dir), "--dry_run"]) == 0
+    assert ssl_benchmark.main([*command, "--dry_run"]) == 0
     assert capfd.readouterr().out == "acdc-supervised-3-seed0: finished\n"
-    assert path.stat().st_mtime_ns == before
+    assert ssl_benchmark.main(command) == 0
+    assert path.stat().st_mtime_ns == before, "scored already"
+    shutil.rmtree(next((test_dir / "training").iterdir()))
+    shutil.rmtree(model.parents[1])
+    capfd.readouterr()
+    assert ssl_benchmark.main(command) == 1
+    said = capfd.readouterr().out
+    assert "acdc-supervised-3-seed0 failed:" in said
+    assert "is not there, so the model of acdc-supervised-3-seed0 cannot be tested" in said
+    assert "| supervised " in said, "the table is there all the same"
 
 
-def test_patients_of_the_training_are_no_test(phantom_dir: Path, finished_run: Path) -> None:
+def test_what_fails_before_the_seconds_are_over_is_said(
+    ssl_phantom: tuple[Path, Path],
+    phantom_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail_and_go_on(self: Runner) -> None:
+        self.outcome.failed["acdc-supervised-3-seed0"] = "the log"
+        os.kill(os.getpid(), signal.SIGALRM)
+
+    monkeypatch.setattr(Runner, "run", fail_and_go_on)
+    command = command_of(phantom_dir, ssl_phantom[0], tmp_path / "out", "supervised")
+    assert ssl_benchmark.main([*command, "--seconds", "600"]) == 1
+    assert "acdc-supervised-3-seed0 failed:\nthe log" in capsys.readouterr().out
+
+
+# Which patients are tested
+
+
+def test_the_splits_test_patients_are_tested_or_all_others(phantom_dir: Path, ssl_phantom: tuple[Path, Path]) -> None:
+    names = sorted(find_patients(phantom_dir))
+    split = {"labeled": names[:5], "validation": names[5:7], "test": [*names[7:8], "patient900"]}
+    assert [patient.name for patient in patients_of(phantom_dir, split)] == names[7:8]
+    assert [patient.name for patient in patients_of(ssl_phantom[1], {"labeled": names[:5]})] == names[7:9]
+
+
+def test_patients_of_the_training_are_no_test(phantom_dir: Path) -> None:
+    split = {"labeled": ["patient001"], "validation": ["patient002"], "test": ["patient900"]}
     with pytest.raises(InputError, match=r"2 patients of --test_dir .* were trained on or chose the model, patient001"):
-        scores(finished_run / "models" / "model.pt", phantom_dir, {"patient001", "patient002", "patient900"})
+        patients_of(phantom_dir, split)
+
+
+def test_a_test_folder_that_cannot_be_used_is_said_before_the_training(
+    phantom_dir: Path, ssl_phantom: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split, test_dir = ssl_phantom
+    command = command_of(phantom_dir, split, tmp_path / "out", "supervised")
+    assert ssl_benchmark.main([*command, "--test_dir", str(tmp_path / "nowhere")]) == 2
+    assert "Error: --test_dir " in capsys.readouterr().err
+    label = next(test_dir.rglob("*_gt.nii*"))
+    label.unlink()
+    assert ssl_benchmark.main([*command, "--test_dir", str(test_dir)]) == 2
+    assert f"{label.parent.name} lacks a labelled frame" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 # The table, from made-up cells
 
 
-def write(folder: Path, arm: str, seed: int, dice: float, count: int = 3, test: float | None = None) -> None:
+def write(
+    folder: Path,
+    arm: str,
+    seed: int,
+    dice: float,
+    count: int = 3,
+    test: float | None = None,
+    tested: Sequence[str] = ("patient001", "patient007"),
+    **changed: Any,
+) -> None:
     def group(value: float) -> dict[str, Any]:
         of_one = dict.fromkeys(METRICS, 2.0) | {"dice": value, "iou": value / 2}
         return {"structures": dict.fromkeys(STRUCTURES, of_one), "mean": of_one}
 
     cell = {
+        "cell": f"{arm}-{count}-{seed}",
         "arm": arm,
         "seed": seed,
-        "settings": {"labeled_patients": count, "batch_size": 8},
+        "commit": "0123456789",
+        "configs": [],
+        "settings": {"labeled_patients": count, "batch_size": 8, "seed": seed},
         "updates": 300,
         "seconds": 240.0,
         "structures": group(dice),
     }
+    if test is not None:
+        cell["test"] = group(test) | {"patients": list(tested)}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{arm}-{count}-{seed}.json").write_text(
-        json.dumps(cell if test is None else cell | {"test": group(test)})
-    )
+    (folder / f"{arm}-{count}-{seed}.json").write_text(json.dumps(cell | changed))
 
 
 def test_the_table_has_means_deviations_gains_and_the_published_rows(tmp_path: Path) -> None:
@@ -183,6 +287,24 @@ def test_the_table_has_means_deviations_gains_and_the_published_rows(tmp_path: P
     assert list(shown) == list(published["method"])
     for method, dice in zip(published["method"], published["dice"], strict=True):
         assert shown[method]["Dice %"] == f"{dice:.2f}"
+    (sources,) = [note for note in table.notes if note.startswith("Sources: ")]
+    assert "BCP: BCP paper (CVPR 2023)" in sources
+    assert "same" not in sources
+    assert not any("commits" in note for note in table.notes)
+
+
+def test_seeds_of_several_commits_are_noted(tmp_path: Path) -> None:
+    write(tmp_path, "supervised", 0, 0.6)
+    write(tmp_path, "supervised", 1, 0.6, commit="abcdef0123")
+    notes = tables(read_rows(tmp_path))[0].notes
+    assert "The seeds of supervised were run at several commits: 0123456, abcdef0." in notes
+
+
+def test_cells_of_other_settings_are_no_seeds_of_an_arm(tmp_path: Path) -> None:
+    write(tmp_path, "supervised", 0, 0.6)
+    write(tmp_path, "supervised", 1, 0.6, settings={"labeled_patients": 3, "batch_size": 4, "seed": 1})
+    with pytest.raises(InputError, match="supervised-3-0 and supervised-3-1 have other settings"):
+        read_rows(tmp_path)
 
 
 def test_scores_of_test_patients_are_shown_once_all_seeds_have_them(tmp_path: Path) -> None:
@@ -192,6 +314,9 @@ def test_scores_of_test_patients_are_shown_once_all_seeds_have_them(tmp_path: Pa
     write(tmp_path, "supervised", 1, 0.6, test=0.7)
     (row,) = read_rows(tmp_path)
     assert (row.split, row.values("dice").tolist()) == ("test", [0.5, 0.7])
+    assert row.scored == "test of 2, 2"
+    write(tmp_path, "supervised", 1, 0.6, test=0.7, tested=["patient001"])
+    assert [row.split for row in read_rows(tmp_path)] == ["validation"], "scores of other patients have no mean"
 
 
 def test_the_report_is_written_as_page_and_numbers(tmp_path: Path) -> None:

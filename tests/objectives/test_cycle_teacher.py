@@ -60,12 +60,10 @@ def objective(weights: dict[str, float] | None = None, **options: object) -> Cyc
 
 
 class Threshold(nn.Module):
-    """A teacher that knows: class 1 above 0.5, class 2 above 1.5."""
+    """A teacher that knows the discs by their shade: class 1 above 0.5, class 2 above 1.5."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.stack(
-            [-2 * (x[:, 0] - 0.5).abs() + 1 - 2 * x[:, 0], 1 - 2 * (x[:, 0] - 1).abs(), 2 * x[:, 0] - 2], 1
-        )
+        return torch.cat([-4 * (x - shade) ** 2 for shade in range(CLASSES)], 1)
 
 
 @pytest.fixture
@@ -81,6 +79,11 @@ def batch() -> dict[str, Tensor]:
     other = torch.stack([disc(16, 16), disc(18, 13)]).unsqueeze(1).float()
     data = {"image": label.unsqueeze(1).float(), "label": label, "unlabeled_image": other}
     return BatchAugmentation(views=True, weak={"noise": 0}, seed=0)(data, 0)
+
+
+def times(count: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``batch`` with items of it again."""
+    return {name: torch.cat([value] * 2)[:count] if torch.is_tensor(value) else value for name, value in batch.items()}
 
 
 def reached(made: CycleTeacherObjective, loss: Tensor) -> set[str]:
@@ -137,6 +140,20 @@ def test_labelled_hearts_are_restored_from_their_own_strong_view(batch: dict[str
     assert float(term.detach()) == pytest.approx(float(missed.detach().mean()), rel=1e-5)
 
 
+def test_void_is_not_restored(batch: dict[str, Tensor]) -> None:
+    made = objective(only("image_reconstruction"))
+    label = batch["label"].clone()
+    label[:, :, :14] = VOID
+    batch = batch | {"label": label}
+    t = made.translate(batch)
+    known = t["restored_region"] & (label != VOID).unsqueeze(1)
+    assert known.any()
+    assert not known[t["restored_region"]].all()
+    missed = (t["restored_image"] - batch["strong_image"])[known] ** 2
+    term = made.generator_terms(batch, t)["image_reconstruction"]
+    assert float(term.detach()) == pytest.approx(float(missed.detach().mean()), rel=1e-5)
+
+
 def cycled_mask(batch: dict[str, Tensor], **options: object) -> Tensor:
     """What the image generator is shown of the mask in the image cycle."""
     made, seen = objective(only("image_cycle"), **options), []
@@ -155,12 +172,13 @@ def test_the_discriminators_learn_from_detached_fakes_and_reach_nobody_else(batc
 def test_real_and_fake_masks_are_mixed_of_two_items_alike(batch: dict[str, Tensor]) -> None:
     made, seen = objective(only("mask_adversarial")), []
     made.discriminators["mask_discriminator"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    batch = times(3, batch)
     t = made.translate(batch)
     made.discriminator_terms(batch, t, made.fakes(t))
     real, fake = (mask.argmax(1) for mask in seen)
-    inside, other = batch["mix"].squeeze(1), batch["other_label"].flip(0)  # of two items the other is the next
-    assert torch.equal(real[:2], batch["label"].where(inside, other))
-    assert torch.equal(real[2:], other.where(inside, batch["label"]))
+    inside, other = batch["mix"].squeeze(1), batch["other_label"][[2, 0, 1]]
+    assert torch.equal(real[:3], batch["label"].where(inside, other))
+    assert torch.equal(real[3:], other.where(inside, batch["label"]))
     assert torch.equal(fake, t["mixed_logits"].argmax(1))
 
 
@@ -269,12 +287,15 @@ def test_mixed_images_carry_the_labels_of_their_parts(batch: dict[str, Tensor]) 
     assert torch.equal(images[:2, 0][~inside], batch["strong_unlabeled_image"][:, 0][~inside])
     assert torch.equal(t["mixed_label"][:2][inside], batch["label"][inside])
     assert torch.equal(t["mixed_label"][2:][inside], t["pseudo_label"][inside])
+    assert torch.equal(images[2:, 0][~inside], batch["strong_image"][:, 0][~inside])
+    assert torch.equal(t["mixed_label"][2:][~inside], batch["label"][~inside])
 
 
 def test_a_doubtful_teacher_teaches_nothing(batch: dict[str, Tensor]) -> None:
     t = objective(confidence=1.0).translate(batch)
     inside = batch["mix"].squeeze(1)
     assert (t["mixed_label"][:2][~inside] == VOID).all()
+    assert (t["mixed_label"][2:][inside] == VOID).all()
 
 
 def test_the_unsupervised_terms_wait_and_then_grow(batch: dict[str, Tensor]) -> None:
@@ -320,6 +341,23 @@ def test_shares_outside_their_range_are_refused(options: dict[str, float]) -> No
 def test_a_window_of_nothing_is_refused() -> None:
     with pytest.raises(InputError, match="window must be above 0"):
         objective(window=0)
+
+
+def test_a_method_without_a_teacher_is_refused() -> None:
+    segmentor = ResNetGenerator(1, CLASSES, filters=2, blocks=1)
+    with pytest.raises(InputError, match="give ema_decay"):
+        CycleTeacherObjective(segmentor, None, segmentor, segmentor, segmentor, CLASSES)
+
+
+def test_what_cannot_be_mixed_is_refused_before_the_warm_up_is_over(batch: dict[str, Tensor]) -> None:
+    early = objective().schedule(0)
+    plain = {name: batch[name] for name in ("image", "label", "unlabeled_image")} | early
+    with pytest.raises(InputError, match=r"consistency and mask_adversarial mix images.*--augment true"):
+        objective().translate(plain)
+    objective(only("segmentation", "mask_cycle")).translate(plain)
+    with pytest.raises(InputError, match="--batch_size 2 or more"):
+        objective().translate(times(1, batch) | early)
+    objective(only("segmentation", "consistency")).translate(times(1, batch) | early)
 
 
 def test_an_unknown_input_or_weight_is_refused() -> None:
