@@ -6,7 +6,8 @@ G the image generator, D_S and D_I the discriminators; (x, y) is a labelled pair
 tint where G is concerned, y~ a warped label, E a region around a heart.
 
 The image cycle cannot close through a mask of a few classes, since the texture of the background is not in it. So G is given the
-surroundings: it sees a window of the image with E erased, and the mask within E, and fills E alone. And a cycle trains the
+surroundings, and what shade each class has in the image: it sees a window of the image in which E is painted in these shades by the
+mask, and changes E alone. And a cycle trains the
 generator that closes it, unless it is told otherwise: what the other one made is data, as in back-translation (Sennrich et al. 2016), so
 that the two cannot agree on a code.
 """
@@ -30,7 +31,7 @@ from scripts.objectives.cyclegan import (
     mask_discrimination,
     segmentation,
 )
-from scripts.objectives.regions import around, foreground, moved_to, windows_about
+from scripts.objectives.regions import around, class_means, fitted, foreground, painted, windows_about
 from scripts.objectives.terms import (
     Weights,
     forward_together,
@@ -131,8 +132,8 @@ class CycleTeacherObjective:
     Args:
         segmentor: S, (B, C, H, W) images to (B, K, H, W) logits.
         teacher: T, which ``scripts.training.averaging.MovingAverage`` keeps; None, which is refused, where nobody does.
-        image_generator: G, (B, K + C + 1, H, W), the mask within E, the image without E, and E, to (B, C, H, W); it
-            is given windows about E.
+        image_generator: G, (B, K + C + 1, H, W), the mask within E, the image with E painted flat, and E, to (B, C, H, W),
+            which is added to the paint; it is given windows about E.
         mask_discriminator, image_discriminator: D_S and D_I, to scores (B, 1, H, W).
         num_classes: K, class 0 being the background.
         weights: ``CycleTeacherWeights`` or a mapping of its names.
@@ -142,6 +143,7 @@ class CycleTeacherObjective:
         image_input: what enters S in the mask cycle: G's image "detached", so that the cycle trains S alone, or "attached"
             (the paper): then G is trained, too, to render what S can read.
         confidence: of the teacher, in [0, 1], below which a pixel teaches nothing.
+        likeness: Dice, in [0, 1], of a label, brought to T's heart, with T's classes, below which it is not rendered.
         margin: pixels around a heart that belong to E.
         window: share of the images' height and width, in (0, 1], that G sees, about the heart; E ends where it does.
         warm_up, ramp: shares of the training, before the unsupervised terms begin and until they have their full weight.
@@ -166,6 +168,7 @@ class CycleTeacherObjective:
         mask_input: str = "detached",
         image_input: str = "detached",
         confidence: float = 0.9,
+        likeness: float = 0.6,
         margin: int = 4,
         window: float = 0.5,
         warm_up: float = 0.1,
@@ -181,7 +184,8 @@ class CycleTeacherObjective:
         ):
             if choice not in choices:
                 raise InputError(f"{name} must be one of {', '.join(choices)}, got {choice!r}.")
-        for name, value in (("confidence", confidence), ("window", window), ("warm_up", warm_up), ("ramp", ramp)):
+        shares = {"confidence": confidence, "likeness": likeness, "window": window, "warm_up": warm_up, "ramp": ramp}
+        for name, value in shares.items():
             if not 0 <= value <= 1:
                 raise InputError(f"{name} must lie in [0, 1], got {value!r}.")
         if not window:
@@ -192,6 +196,7 @@ class CycleTeacherObjective:
         self.mask_input = mask_input
         self.image_input = image_input
         self.confidence = confidence
+        self.likeness = likeness
         self.margin = margin
         self.window = window
         self.warm_up = warm_up
@@ -321,9 +326,13 @@ class CycleTeacherObjective:
     def _cycled_mask(self, t: Mapping[str, Tensor]) -> Tensor:
         """What G sees in the image cycle, (B, K, H, W), by ``mask_input``."""
         if self.mask_input == "detached":
-            return one_hot(t["pseudo_label"], self.num_classes).to(t["mask"].dtype)
+            return self._taught_mask(t)
         probabilities = t["unlabeled_logits"].softmax(1)
         return probabilities if self.mask_input == "soft" else straight_through_one_hot(probabilities)
+
+    def _taught_mask(self, t: Mapping[str, Tensor]) -> Tensor:
+        """Classes of T, (B, K, H, W)."""
+        return one_hot(t["pseudo_label"], self.num_classes).to(t["mask"].dtype)
 
     @torch.no_grad()
     def _teach(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -339,32 +348,38 @@ class CycleTeacherObjective:
         return image, label
 
     def _render(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor], needed: set[str]) -> dict[str, Tensor]:
-        """What G fills in, each with its region E, in one pass."""
+        """Images in which G repaints hearts, each with its region E, in one pass."""
         done: dict[str, Tensor] = {}
-        inputs: dict[str, tuple[Tensor, Tensor, Tensor]] = {}  # mask, image, region
+        inputs: dict[str, tuple[Tensor, Tensor, Tensor, Tensor]] = {}  # mask, image, region, shades of the classes
         image, unlabeled = batch["strong_image"], batch["strong_unlabeled_image"]
         if "restored_image" in needed:
             done["restored_region"] = self._region(foreground(batch["label"]))
-            inputs["restored_image"] = (t["mask"], image, done["restored_region"])
+            shades = class_means(image, t["mask"], done["restored_region"])
+            inputs["restored_image"] = (t["mask"], image, done["restored_region"], shades)
         if "reconstructed_image" in needed:
             done["cycled_region"] = self._region(t["pseudo_label"] > 0)
             done["closed_region"] = done["cycled_region"] & valid_pixels(t["sure_label"])
-            inputs["reconstructed_image"] = (self._cycled_mask(t), unlabeled, done["cycled_region"])
+            shades = class_means(unlabeled, self._taught_mask(t), done["cycled_region"])
+            inputs["reconstructed_image"] = (self._cycled_mask(t), unlabeled, done["cycled_region"], shades)
         if "generated_image" in needed:
             label, region = self._placed(batch["other_label"], t["pseudo_label"])
             done["rendered_region"] = region
             done["rendered_label"] = self._rendered_label(label, region, t)
             mask = one_hot(label, self.num_classes).to(t["mask"].dtype)
-            inputs["generated_image"] = (mask, unlabeled, region)
-        windows = {name: windows_about(region, self.window) for name, (_, _, region) in inputs.items()}
+            inputs["generated_image"] = (mask, unlabeled, region, class_means(unlabeled, self._taught_mask(t), region))
+        windows = {name: windows_about(region, self.window) for name, (_, _, region, _) in inputs.items()}
+        flat = {
+            name: painted(mask, shades).where(region, image) for name, (mask, image, region, shades) in inputs.items()
+        }
         seen = {
-            name: windows[name].cut(torch.cat([mask * region, image * ~region, region.to(image.dtype)], 1))
-            for name, (mask, image, region) in inputs.items()
+            name: windows[name].cut(torch.cat([mask * region, flat[name], region.to(image.dtype)], 1))
+            for name, (mask, image, region, _) in inputs.items()
         }
         filled = forward_together(self.generators["image_generator"], self._merge["image_generator"], seen)
         for name, patch in filled.items():
-            _, image, region = inputs[name]
-            done[name] = windows[name].paste(patch.to(image.dtype), image.shape[-2:]).where(region, image)
+            _, image, region, _ = inputs[name]
+            texture = windows[name].paste(patch.to(image.dtype), image.shape[-2:])
+            done[name] = (flat[name] + texture).where(region, image)
         return done
 
     def _region(self, heart: Tensor) -> Tensor:
@@ -379,10 +394,9 @@ class CycleTeacherObjective:
         return label.where(inside, t["sure_label"]).where(rendered.view(-1, 1, 1), VOID)
 
     def _placed(self, label: Tensor, pseudo_label: Tensor) -> tuple[Tensor, Tensor]:
-        """Labels (B, H, W) int64 moved to where T sees a heart, and E around both, (B, 1, H, W) bool; E is empty where one of
-        them is."""
-        there = pseudo_label > 0
-        moved = moved_to(label.where(label != VOID, 0), there)
-        region = self._region(there | (moved > 0))
-        both = there.flatten(1).any(1) & (moved > 0).flatten(1).any(1)
-        return moved, region & both.view(-1, 1, 1, 1)
+        """For each heart that T sees the label that is most like it, brought to it, (B, H, W) int64, and E around both,
+        (B, 1, H, W) bool; E is empty where they are too different, or T sees none."""
+        placed, likeness = fitted(label.where(label != VOID, 0), pseudo_label)
+        region = self._region((pseudo_label > 0) | (placed > 0))
+        like = (likeness >= self.likeness) & (likeness > 0)
+        return placed, region & like.view(-1, 1, 1, 1)

@@ -20,6 +20,7 @@ from scripts.objectives.cycle_teacher import (
     consistency,
     image_cycle,
 )
+from scripts.objectives.regions import fitted
 from scripts.objectives.terms import soft_dice_loss
 from scripts.training.averaging import average_of
 from scripts.training.trainer import frozen
@@ -231,18 +232,25 @@ def test_what_is_rendered_changes_the_region_alone_and_is_labelled(batch: dict[s
     assert (t["rendered_label"][~region.squeeze(1)] == 0).all(), "the teacher's background"
     heart = (t["rendered_label"] > 0) & (t["rendered_label"] != VOID)
     assert heart.any()
-    # The teacher's heart is erased with a margin, wherever the new one lies.
+    # The teacher's heart is repainted with a margin, wherever the new one lies.
     assert region.squeeze(1)[t["pseudo_label"] > 0].all()
 
 
-def test_the_generator_is_not_shown_what_is_erased(batch: dict[str, Tensor]) -> None:
-    made, seen = objective(), []
+def test_the_generator_is_shown_flat_hearts_in_the_images_own_shades(batch: dict[str, Tensor]) -> None:
+    made, seen = objective(window=1.0), []
     made.generators["image_generator"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    made.translate(batch)
+    t = made.translate(batch)
     mask, image, region = seen[0].split([CLASSES, 1, 1], 1)
     assert len(seen) == 1
-    assert (image * region).abs().max() == 0
-    assert (mask * (1 - region)).abs().max() == 0
+    for shown, classes, inside in zip(image, mask.bool(), region.bool(), strict=True):
+        for one in classes:
+            assert (shown[0][one].amax() - shown[0][one].amin() if one.any() else 0) == 0, "one shade a class"
+        assert torch.equal(classes.any(0), inside[0]), "the mask ends where E does"
+    x, taught, within = batch["strong_unlabeled_image"][:, 0], t["pseudo_label"], t["cycled_region"][:, 0]
+    for item in range(2):
+        for k in range(CLASSES):
+            place = (taught[item] == k) & within[item]
+            assert image[2 + item, 0][place].numpy() == pytest.approx(float(x[item][place].mean()), abs=1e-5)
     assert set(region.unique().tolist()) == {0.0, 1.0}
 
 
@@ -274,6 +282,15 @@ def test_without_a_heart_in_the_teachers_eyes_nothing_is_rendered(batch: dict[st
     assert not t["rendered_region"].any()
     assert (t["rendered_label"] == VOID).all()
     assert all(float(term.detach()) == 0 for term in made.generator_terms(batch, t).values())
+
+
+def test_a_label_unlike_the_teachers_heart_is_not_rendered(batch: dict[str, Tensor]) -> None:
+    t = objective(likeness=0.0).translate(batch)
+    likeness = fitted(batch["other_label"], t["pseudo_label"])[1]
+    assert ((likeness > 0.5) & (likeness < 1)).all()
+    for wanted in sorted(likeness.tolist()):
+        t = objective(likeness=wanted + 1e-4).translate(batch)
+        assert torch.equal(t["rendered_region"].flatten(1).any(1), likeness > wanted + 1e-4)
 
 
 def test_mixed_images_carry_the_labels_of_their_parts(batch: dict[str, Tensor]) -> None:
@@ -332,7 +349,9 @@ def test_one_pass_of_the_generator_and_two_of_the_segmentor(batch: dict[str, Ten
     assert calls == {"segmentor": 2, "image_generator": 1}
 
 
-@pytest.mark.parametrize("options", [{"confidence": 1.5}, {"warm_up": -1}, {"ramp": 2}, {"window": 1.1}])
+@pytest.mark.parametrize(
+    "options", [{"confidence": 1.5}, {"warm_up": -1}, {"ramp": 2}, {"window": 1.1}, {"likeness": -0.1}]
+)
 def test_shares_outside_their_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(InputError, match=r"must lie in \[0, 1\]"):
         objective(**options)
