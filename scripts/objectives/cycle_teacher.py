@@ -144,6 +144,7 @@ class CycleTeacherObjective:
             (the paper): then G is trained, too, to render what S can read.
         confidence: of the teacher, in [0, 1], below which a pixel teaches nothing.
         likeness: Dice, in [0, 1], of a label, brought to T's heart, with T's classes, below which it is not rendered.
+        shades: whether E is painted in the shades of its classes; otherwise it is erased, and G has to guess them.
         margin: pixels around a heart that belong to E.
         window: share of the images' height and width, in (0, 1], that G sees, about the heart; E ends where it does.
         warm_up, ramp: shares of the training, before the unsupervised terms begin and until they have their full weight.
@@ -169,6 +170,7 @@ class CycleTeacherObjective:
         image_input: str = "detached",
         confidence: float = 0.9,
         likeness: float = 0.6,
+        shades: bool = True,
         margin: int = 4,
         window: float = 0.5,
         warm_up: float = 0.1,
@@ -197,6 +199,7 @@ class CycleTeacherObjective:
         self.image_input = image_input
         self.confidence = confidence
         self.likeness = likeness
+        self.shades = shades
         self.margin = margin
         self.window = window
         self.warm_up = warm_up
@@ -354,19 +357,20 @@ class CycleTeacherObjective:
         image, unlabeled = batch["strong_image"], batch["strong_unlabeled_image"]
         if "restored_image" in needed:
             done["restored_region"] = self._region(foreground(batch["label"]))
-            shades = class_means(image, t["mask"], done["restored_region"])
+            shades = self._shades(image, t["mask"], done["restored_region"])
             inputs["restored_image"] = (t["mask"], image, done["restored_region"], shades)
         if "reconstructed_image" in needed:
             done["cycled_region"] = self._region(t["pseudo_label"] > 0)
             done["closed_region"] = done["cycled_region"] & valid_pixels(t["sure_label"])
-            shades = class_means(unlabeled, self._taught_mask(t), done["cycled_region"])
+            shades = self._shades(unlabeled, self._taught_mask(t), done["cycled_region"])
             inputs["reconstructed_image"] = (self._cycled_mask(t), unlabeled, done["cycled_region"], shades)
         if "generated_image" in needed:
             label, region = self._placed(batch["other_label"], t["pseudo_label"])
             done["rendered_region"] = region
             done["rendered_label"] = self._rendered_label(label, region, t)
             mask = one_hot(label, self.num_classes).to(t["mask"].dtype)
-            inputs["generated_image"] = (mask, unlabeled, region, class_means(unlabeled, self._taught_mask(t), region))
+            shades = self._shades(unlabeled, self._taught_mask(t), region)
+            inputs["generated_image"] = (mask, unlabeled, region, shades)
         windows = {name: windows_about(region, self.window) for name, (_, _, region, _) in inputs.items()}
         flat = {
             name: painted(mask, shades).where(region, image) for name, (mask, image, region, shades) in inputs.items()
@@ -381,6 +385,11 @@ class CycleTeacherObjective:
             texture = windows[name].paste(patch.to(image.dtype), image.shape[-2:])
             done[name] = (flat[name] + texture).where(region, image)
         return done
+
+    def _shades(self, image: Tensor, mask: Tensor, region: Tensor) -> Tensor:
+        """What each class of ``mask`` is painted in, (B, K, C)."""
+        means = class_means(image, mask, region)
+        return means if self.shades else torch.zeros_like(means)
 
     def _region(self, heart: Tensor) -> Tensor:
         """E, (B, 1, H, W) bool, around ``heart`` (B, H, W) bool, as far as the window about it reaches."""

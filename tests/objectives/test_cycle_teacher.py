@@ -284,6 +284,14 @@ def test_without_a_heart_in_the_teachers_eyes_nothing_is_rendered(batch: dict[st
     assert all(float(term.detach()) == 0 for term in made.generator_terms(batch, t).values())
 
 
+def test_without_shades_hearts_are_erased(batch: dict[str, Tensor]) -> None:
+    made, seen = objective(shades=False), []
+    made.generators["image_generator"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    made.translate(batch)
+    _, image, region = seen[0].split([CLASSES, 1, 1], 1)
+    assert (image * region).abs().max() == 0
+
+
 def test_a_label_unlike_the_teachers_heart_is_not_rendered(batch: dict[str, Tensor]) -> None:
     t = objective(likeness=0.0).translate(batch)
     likeness = fitted(batch["other_label"], t["pseudo_label"])[1]
