@@ -43,6 +43,8 @@ class Outcome:
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     elsewhere: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+    """When the time was over."""
 
 
 @dataclass
@@ -62,6 +64,7 @@ class Runner:
         wait: for cells that other runners have claimed; otherwise they are left to them.
         say: gets a line for each event; None prints it.
         command: runs a cell, given the path of its ``CellJob``.
+        deadline: by ``time.monotonic()``, when cells are told to stop and no more are started; None for never.
 
     Raises:
         InputError: a finished cell was run with other settings.
@@ -74,6 +77,7 @@ class Runner:
         wait: bool = True,
         say: Callable[[str], object] | None = None,
         command: Sequence[str] = CELL,
+        deadline: float | None = None,
     ) -> None:
         for job in jobs:
             is_finished(job)
@@ -81,18 +85,22 @@ class Runner:
         self.command = command
         self.free = deque(slots)
         self.wait = wait
+        self.deadline = deadline
         self.say = say or partial(print, flush=True)
         self.running: list[_Running] = []
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
-        """Run all cells. A cell that fails is reported and does not stop the others; on SIGTERM or Ctrl-C the cells
-        are told to stop, which they do after saving their state, and so does the runner."""
+        """Run all cells. A cell that fails is reported and does not stop the others; at the deadline, on SIGTERM or Ctrl-C the
+        cells are told to stop, which they do after saving their state, and so does the runner."""
         waiting = deque(self.jobs)
         previous = signal.signal(signal.SIGTERM, _exit)
         try:
             while waiting or self.running:
                 self._collect()
+                if self.deadline is not None and time.monotonic() >= self.deadline:
+                    self.outcome.unfinished = [job.spec.name for job in (*(r.job for r in self.running), *waiting)]
+                    break
                 claimed = self._start(waiting) if waiting and self.free else False
                 if not claimed:
                     if waiting and not self.running and not self.wait:

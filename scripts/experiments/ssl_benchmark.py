@@ -11,15 +11,13 @@ finished are kept as small JSON files and not run again; the table is of all tha
 
 import argparse
 import json
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from scripts.data.split import read_split
+from scripts.data.acdc import Patient, data_list
 from scripts.errors import InputError, exit_code_of
 from scripts.experiments.grid import Arm, CellSpec, cell_name
 from scripts.experiments.job import ROOT, CellJob
@@ -57,10 +55,8 @@ SCALES: dict[str, dict[str, Any]] = {
 }
 """Settings of ``configs/train.json``. An epoch is all training slices once, labelled or not."""
 DEFAULT_METHODS = ("supervised", "cycle teacher")
-
-
-class OutOfTime(Exception):  # noqa: N818 - an event, not an error
-    """The seconds are over."""
+TIME_IS_OVER = 3
+"""Exit code where ``--seconds`` ended before everything was done."""
 
 
 def read_arms() -> dict[str, Arm]:
@@ -101,7 +97,9 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         help="labelled ACDC patients, scored after training, choosing nothing: of the split's test patients those that are there, or all",
     )
-    known.add_argument("--seconds", type=float, help="stop after these, and the time of saving, to be given again")
+    known.add_argument(
+        "--seconds", type=float, help="stop after these, saving what runs, to be given again; the exit code is 3 then"
+    )
     known.add_argument("--output_dir", type=Path, default=Path("output/ssl"), help="runs, logs, report")
     known.add_argument("--cells", type=Path, help="finished cells; default: OUTPUT_DIR/cells")
     known.add_argument("--gpus", help="numbers of the GPUs to use, as 0,1; default: all visible ones")
@@ -121,41 +119,53 @@ def run(options: argparse.Namespace) -> int:
         for job in jobs:
             print(f"{job.spec.name}: {'finished' if is_finished(job) else 'to run'}")
         return 0
+    if options.seconds is not None and not options.seconds > 0:
+        raise InputError(f"--seconds must be above 0, got {options.seconds:g}.")
+    deadline = None if options.seconds is None else time.monotonic() + options.seconds
+    tested = {}  # known, or refused, before the training
     if options.test_dir is not None:
-        patients_of(options.test_dir, _split(jobs[0].spec))  # said before the training
-    runner, untested = Runner(jobs, slots(options)), {}
-    try:
-        with _seconds(options.seconds):
-            runner.run()
-            if options.test_dir is not None:
-                untested = _test([job for job in jobs if is_finished(job)], options.test_dir)
-    except OutOfTime:
-        left = [job.spec.name for job in jobs if not is_finished(job)]
-        print(
-            f"{options.seconds:g} s are over; to go on, give the command again. Not finished: {', '.join(left) or 'the scores of test patients'}."
-        )
-    failed = runner.outcome.failed | untested
+        tested = {job.spec.name: patients_of(options.test_dir, _sections(job)) for job in jobs}
+    outcome = Runner(jobs, slots(options), deadline=deadline).run()
+    finished = [job for job in jobs if is_finished(job)]
+    untested = _test(finished, options.test_dir, tested, deadline)
+    failed = outcome.failed | {name: why for name, why in untested.items() if why}
+    unfinished = outcome.unfinished + [f"{name} (scores of test patients)" for name, why in untested.items() if not why]
     for name, log in failed.items():
         print(f"\n{name} failed:\n{log}")
-    if any(is_finished(job) for job in jobs):
+    if finished:
         print(write_report(results / jobs[0].spec.grid, options.output_dir / "report" / jobs[0].spec.grid))
-    return 1 if failed else 0
+    if unfinished:
+        print(
+            f"{options.seconds:g} s are over; to go on, give the command again. Not finished: {', '.join(unfinished)}."
+        )
+    return 1 if failed else TIME_IS_OVER if unfinished else 0
 
 
-def _split(spec: CellSpec) -> dict[str, list[str]]:
-    """Patients by section."""
-    return read_split(ROOT / spec.settings["split"]).sections()
+def _sections(job: CellJob) -> dict[str, list[str]]:
+    """Patients of the run by section, as its data list will have them."""
+    wanted = job.spec.settings
+    names = ("labeled_fraction", "labeled_patients", "seed")
+    split = wanted["split"] and ROOT / wanted["split"]
+    return data_list(job.dataset_dir, split, **{name: wanted[name] for name in names})["patients"]
 
 
-def _test(jobs: Sequence[CellJob], test_dir: Path) -> dict[str, str]:
-    """Score the test patients; what cannot be, and why."""
-    failed = {}
+def _test(
+    jobs: Sequence[CellJob], test_dir: Path, tested: Mapping[str, Sequence[Patient]], deadline: float | None
+) -> dict[str, str]:
+    """Score the ``tested`` patients of each cell; those that have no scores, and why, "" where the time was over."""
+    untested = {}
     for job in jobs:
+        name = job.spec.name
+        if name not in tested:
+            continue
+        if deadline is not None and time.monotonic() >= deadline:
+            untested[name] = ""
+            continue
         try:
-            add_test_scores(job, test_dir)
+            add_test_scores(job, test_dir, tested[name])
         except InputError as error:
-            failed[job.spec.name] = str(error)
-    return failed
+            untested[name] = str(error)
+    return untested
 
 
 def _job(spec: CellSpec, options: argparse.Namespace, results: Path) -> CellJob:
@@ -166,22 +176,6 @@ def _job(spec: CellSpec, options: argparse.Namespace, results: Path) -> CellJob:
         result=str(results / spec.grid / f"{spec.name}.json"),
         tracking={"cache_dir": str(options.output_dir.resolve() / "cache"), "mlflow": False},
     )
-
-
-@contextmanager
-def _seconds(limit: float | None) -> Iterator[None]:
-    """Within, ``OutOfTime`` is raised after ``limit`` seconds; the runner then tells its cells to save and stop."""
-
-    def over(number: int, frame: FrameType | None) -> None:
-        raise OutOfTime
-
-    previous = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, limit or 0)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

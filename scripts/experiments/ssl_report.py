@@ -59,9 +59,14 @@ class Row:
         return float(np.mean(images))
 
     @property
+    def scored_on(self) -> tuple[str, ...]:
+        """The test patients, none if it is validation."""
+        return _tested(self.cells[0]) if self.split == "test" else ()
+
+    @property
     def scored(self) -> str:
         """On which patients, and how many seeds."""
-        patients = f"test of {len(self.cells[0]['test']['patients'])}" if self.split == "test" else self.split
+        patients = f"test of {len(self.scored_on)}" if self.split == "test" else self.split
         return f"{patients}, {len(self.cells)}"
 
     @property
@@ -102,8 +107,12 @@ def _without_seed(cell: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 def _split_of(cells: Sequence[Mapping[str, Any]]) -> str:
     """ "test" if all cells were scored on the same test patients, else "validation"."""
-    tested = {tuple(cell["test"]["patients"]) if "test" in cell else () for cell in cells}
+    tested = {_tested(cell) for cell in cells}
     return "test" if len(tested) == 1 and () not in tested else "validation"
+
+
+def _tested(cell: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(cell.get("test", {}).get("patients", ()))
 
 
 def tables(rows: Sequence[Row]) -> list[Table]:
@@ -129,7 +138,7 @@ def _line(row: Row, reference: Row | None) -> tuple[str, ...]:
     if (
         reference is not None
         and reference is not row
-        and (reference.updates, reference.split) == (row.updates, row.split)
+        and (reference.updates, reference.scored_on) == (row.updates, row.scored_on)
     ):
         gain = _gain(row, reference)
     return (

@@ -34,12 +34,7 @@ def patients_of(test_dir: Path, split: Mapping[str, Sequence[str]]) -> list[Pati
     except InputError as error:
         raise InputError(f"--test_dir {test_dir} cannot be used: {error}") from error
     chosen = [found[name] for name in split.get("test", ()) if name in found] or list(found.values())
-    used = {name for section, names in split.items() if section != "test" for name in names}
-    if both := sorted(used & {patient.name for patient in chosen}):
-        raise InputError(
-            f"{len(both)} patients of --test_dir {test_dir} were trained on or chose the model, {both[0]} among them: give a folder "
-            "of others."
-        )
+    _refuse_used([patient.name for patient in chosen], split, test_dir)
     for patient in chosen:
         if not patient.frames or not all(patient.label(frame).is_file() for frame in patient.frames):
             raise InputError(
@@ -49,24 +44,33 @@ def patients_of(test_dir: Path, split: Mapping[str, Sequence[str]]) -> list[Pati
     return chosen
 
 
-def add_test_scores(job: CellJob, test_dir: Path) -> None:
-    """Score the model that the validation patients chose on the patients of ``test_dir``, and write that into ``job.result``;
+def _refuse_used(names: Sequence[str], split: Mapping[str, Sequence[str]], test_dir: Path) -> None:
+    used = {name for section, patients in split.items() if section != "test" for name in patients}
+    if both := sorted(used & set(names)):
+        raise InputError(
+            f"{len(both)} patients of --test_dir {test_dir} were trained on or chose the model, {both[0]} among them: give a folder "
+            "of others."
+        )
+
+
+def add_test_scores(job: CellJob, test_dir: Path, patients: Sequence[Patient]) -> None:
+    """Score the model that the validation patients chose on ``patients`` of ``test_dir``, and write that into ``job.result``;
     nothing if scores of these patients are there.
 
     Raises:
-        InputError: as ``patients_of``; the run's folder is gone.
+        InputError: the run's folder is gone, or it was trained on one of them.
     """
     path = Path(job.result)
     cell = json.loads(path.read_text(encoding="utf-8"))
+    names = sorted(patient.name for patient in patients)
+    if cell.get("test", {}).get("patients") == names:
+        return
     if not (job.run_dir / "run.json").is_file():
         raise InputError(
             f"{job.run_dir} is not there, so the model of {job.spec.name} cannot be tested: run the cell anew (move {path} away)."
         )
     known = json.loads((job.run_dir / "data_list.json").read_text(encoding="utf-8"))
-    patients = patients_of(test_dir, known["patients"])
-    names = sorted(patient.name for patient in patients)
-    if cell.get("test", {}).get("patients") == names:
-        return
+    _refuse_used(names, known["patients"], test_dir)
     precision = job.spec.settings.get("precision", "auto")
     found = scores(job.run_dir / "models" / "model.pt", test_dir, patients, precision)
     write_json(path, cell | {"test": plain(found) | {"patients": names}})

@@ -98,7 +98,7 @@ def mixed(ours: Tensor, theirs: Tensor, inside: Tensor) -> Tensor:
 
 
 def image_cycle(reconstructed_image: Tensor, image: Tensor, closed: Tensor) -> Tensor:
-    """Equation 6 where it can close: mean |G(T(x'), x' without E) - x'| over the pixels of E whose class T is sure of.
+    """Equation 6 where it can close: mean |G(T(x'), x') - x'| over the pixels of E whose class T is sure of.
 
     Args:
         reconstructed_image, image: (B, C, H, W) float.
@@ -119,7 +119,7 @@ def image_discrimination(scores_real: Tensor, scores_generated: Tensor, rendered
 
 
 def mask_cycle(reconstructed_logits: Tensor, label: Tensor) -> Tensor:
-    """Equation 7 on rendered hearts: cross-entropy and Dice loss, halved, of S(G(y~, x' without E)) against y~ in E and what T is
+    """Equation 7 on rendered hearts: cross-entropy and Dice loss, halved, of S(G(y~, x')) against y~ in E and what T is
     sure of outside, nearly always background. Of E alone, where hearts are half of the pixels, S would learn to see too many."""
     return consistency(reconstructed_logits, label)
 

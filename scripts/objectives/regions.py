@@ -63,7 +63,7 @@ def _window(occupied: Tensor, share: float) -> Tensor:
 
 
 def fitted(labels: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-    """For each of ``there`` the one of ``labels`` that agrees best with it once its classes above 0 are brought to the same centre and
+    """For each of ``there`` the one of ``labels`` that agrees best with it, at a coarse look, once its classes above 0 are brought to the same centre and
     area (by a factor of at most 1.25 either way), turned and mirrored.
 
     Args:
@@ -73,19 +73,19 @@ def fitted(labels: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         These labels, (B, H, W) int64, and their Dice with ``there``, (B,) float32, all classes above 0 counted together.
     """
-    poses = _poses(labels, there)
     with torch.autocast(labels.device.type, enabled=False):  # bfloat16 would place pixels a quarter of one apart
+        poses = _poses(labels, there)
         size = [max(1, length // COARSE) for length in labels.shape[-2:]]
         looked = _looked_up(labels, poses.movedim(1, 0), size)  # (L, B, P, h, w)
         same = torch.eye(2, 3, device=labels.device).expand(len(there), 1, 2, 3)
-        agreement = _agreement(looked, _looked_up(there, same, size).squeeze(1).unsqueeze(1))
+        agreement = _agreement(looked, _looked_up(there, same, size))
         best = agreement.movedim(1, 0).flatten(1).argmax(1)
         chosen, items = labels[best // poses.shape[2]], torch.arange(len(there), device=labels.device)
         label = _looked_up(chosen, poses.flatten(1, 2)[items, best].unsqueeze(1), there.shape[-2:]).squeeze(1)
     return label, _agreement(label, there)
 
 
-TURNS, COARSE = 16, 4
+TURNS, COARSE = 16, 3
 """Angles that are tried, and of how many pixels in a row one is looked at meanwhile."""
 
 
@@ -123,11 +123,18 @@ def _agreement(ours: Tensor, theirs: Tensor) -> Tensor:
 def class_means(image: Tensor, mask: Tensor, region: Tensor) -> Tensor:
     """Mean of ``image`` (B, C, H, W) over each class of ``mask`` (B, K, H, W) within ``region`` (B, 1, H, W) bool: (B, K, C).
 
-    An image that lacks a class takes the mean of it in the batch; 0 where no image has it.
+    An image that lacks a class takes the mean of it in the batch, or its own of the whole region where no image has it.
+
+    Args:
+        mask: one-hot.
     """
     weight = (mask * region).to(image.dtype)
     total, count = (weight.unsqueeze(2) * image.unsqueeze(1)).sum((3, 4)), weight.sum((2, 3)).unsqueeze(-1)
-    common = total.sum(0) / count.sum(0).clamp(min=1)
+    common = torch.where(
+        count.sum(0) > 0,
+        total.sum(0) / count.sum(0).clamp(min=1),
+        total.sum(1, keepdim=True) / count.sum(1, keepdim=True).clamp(min=1),
+    )
     return torch.where(count > 0, total / count.clamp(min=1), common)
 
 

@@ -1,11 +1,7 @@
 """The semi-supervised benchmark: its cells, a run in pieces on the phantom, its table."""
 
 import json
-import os
 import shutil
-import signal
-import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +14,9 @@ from running import TINY
 from scripts.data.acdc import find_patients
 from scripts.data.augmentation import STRONG
 from scripts.errors import InputError
-from scripts.experiments import ssl_benchmark, ssl_report
+from scripts.experiments import runner, ssl_benchmark, ssl_report
 from scripts.experiments.job import ROOT
-from scripts.experiments.runner import Runner
+from scripts.experiments.runner import Outcome, Runner
 from scripts.experiments.ssl_benchmark import SCALES, SPLIT, cells, parser, read_arms
 from scripts.experiments.ssl_report import METRICS, read_rows, tables, write_report
 from scripts.experiments.ssl_test import patients_of, scores
@@ -94,12 +90,12 @@ def ssl_phantom(phantom_dir: Path, tmp_path: Path) -> tuple[Path, Path]:
     return split, tmp_path / "test"
 
 
-def command_of(dataset_dir: Path, split: Path, output_dir: Path, method: str) -> list[str]:
-    """Of a tiny cell of two epochs."""
+def command_of(dataset_dir: Path, split: Path, output_dir: Path, method: str, epochs: int = 2) -> list[str]:
+    """Of a tiny cell."""
     keys = ("spacing", "size", "filters", "blocks", "discriminator_filters", "device")
     tiny = {key: TINY[key] for key in keys if key in TINY} | {"unet_features": [2, 2, 2, 2, 2, 2], "split": str(split)}
     settings = [f"{key}={json.dumps(value)}" for key, value in (tiny | {"batch_size": 2}).items()]
-    arguments = ["--dataset_dir", str(dataset_dir), "--method", method, "--max_epochs", "2"]
+    arguments = ["--dataset_dir", str(dataset_dir), "--method", method, "--max_epochs", str(epochs)]
     return [*arguments, "--output_dir", str(output_dir), "--set", *settings]
 
 
@@ -108,35 +104,37 @@ def cell_in(output_dir: Path) -> tuple[Path, dict[str, Any]]:
     return path, json.loads(path.read_text())
 
 
-def end_once_there(path: Path) -> None:
-    """Let the seconds be over as soon as there is ``path``."""
-    for _ in range(1200):
-        if path.is_file():
-            os.kill(os.getpid(), signal.SIGALRM)
-            return
-        time.sleep(0.05)
-
-
 def test_a_run_in_pieces_is_the_run_in_one(
-    phantom_dir: Path, ssl_phantom: tuple[Path, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    phantom_dir: Path,
+    ssl_phantom: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     split, _ = ssl_phantom
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
-    assert ssl_benchmark.main(command_of(phantom_dir, split, whole, "cycle teacher")) == 0
+    assert ssl_benchmark.main(command_of(phantom_dir, split, whole, "cycle teacher", 3)) == 0
 
-    command = command_of(phantom_dir, split, pieces, "cycle teacher")
-    state = pieces / "ssl_small_2" / "acdc-cycle_teacher-3-seed0" / "models" / "training_state.pt"
-    ending = threading.Thread(target=end_once_there, args=[state])
-    ending.start()
-    assert ssl_benchmark.main([*command, "--seconds", "600"]) == 0
-    ending.join()
+    command = command_of(phantom_dir, split, pieces, "cycle teacher", 3)
+    state = pieces / "ssl_small_3" / "acdc-cycle_teacher-3-seed0" / "models" / "training_state.pt"
+    collect = Runner._collect
+
+    def over_once_there(self: Runner) -> None:
+        collect(self)
+        if state.is_file():
+            self.deadline = 0
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Runner, "_collect", over_once_there)
+        patch.setattr(runner, "POLL_SECONDS", 0.05)
+        assert ssl_benchmark.main([*command, "--seconds", "600"]) == ssl_benchmark.TIME_IS_OVER
     said = capfd.readouterr().out
     assert "600 s are over; to go on, give the command again. Not finished: acdc-cycle_teacher-3-seed0." in said
     assert not list((pieces / "cells").rglob("*.json"))
 
     assert ssl_benchmark.main(command) == 0
     log = (state.parents[2] / "acdc-cycle_teacher-3-seed0.log").read_text()
-    assert [log.count(f"epoch {number}/2 mean") for number in (1, 2)] == [1, 1], "went on after the first epoch"
+    assert [log.count(f"epoch {number}/3 mean") for number in (1, 2, 3)] == [1, 1, 1], "went on after the first epoch"
     (_, expected), (_, cell) = cell_in(whole), cell_in(pieces)
     for name in ("curve", "structures", "scores", "updates", "best_epoch"):
         assert cell[name] == expected[name]
@@ -172,10 +170,10 @@ def test_test_patients_are_scored_as_validation_is(
     before = path.stat().st_mtime_ns
     assert ssl_benchmark.main([*command, "--dry_run"]) == 0
     assert capfd.readouterr().out == "acdc-supervised-3-seed0: finished\n"
+    shutil.rmtree(model.parents[1])
     assert ssl_benchmark.main(command) == 0
     assert path.stat().st_mtime_ns == before, "scored already"
     shutil.rmtree(next((test_dir / "training").iterdir()))
-    shutil.rmtree(model.parents[1])
     capfd.readouterr()
     assert ssl_benchmark.main(command) == 1
     said = capfd.readouterr().out
@@ -185,20 +183,26 @@ def test_test_patients_are_scored_as_validation_is(
 
 
 def test_what_fails_before_the_seconds_are_over_is_said(
-    ssl_phantom: tuple[Path, Path],
     phantom_dir: Path,
+    ssl_phantom: tuple[Path, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fail_and_go_on(self: Runner) -> None:
-        self.outcome.failed["acdc-supervised-3-seed0"] = "the log"
-        os.kill(os.getpid(), signal.SIGALRM)
+    def fail_and_go_on(self: Runner) -> Outcome:
+        return Outcome(failed={"acdc-supervised-3-seed0": "the log"}, unfinished=["another"])
 
     monkeypatch.setattr(Runner, "run", fail_and_go_on)
     command = command_of(phantom_dir, ssl_phantom[0], tmp_path / "out", "supervised")
     assert ssl_benchmark.main([*command, "--seconds", "600"]) == 1
-    assert "acdc-supervised-3-seed0 failed:\nthe log" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "acdc-supervised-3-seed0 failed:\nthe log" in said
+    assert "Not finished: another." in said
+
+
+def test_no_seconds_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ssl_benchmark.main(["--dataset_dir", str(tmp_path), "--seconds", "0"]) == 2
+    assert "--seconds must be above 0, got 0." in capsys.readouterr().err
 
 
 # Which patients are tested
