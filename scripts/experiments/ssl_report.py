@@ -125,7 +125,7 @@ def tables(rows: Sequence[Row]) -> list[Table]:
         lines = [_line(row, reference) for row in ours]
         theirs = published[published["labeled_patients"] == count]
         lines += [_published(row) for row in theirs.to_dict("records")]
-        notes = (*NOTES, _sources(theirs), *_commits(ours))
+        notes = (*NOTES, _sources(theirs), *_commits(ours), *_devices(ours))
         header = ("arm", "split, seeds", *HEADER, f"over {REFERENCE}", "updates", "minutes", "images/s")
         found.append(Table(f"{count} labelled patients", header, tuple(lines), notes, words=2))
         found.append(_by_structure(count, ours))
@@ -173,6 +173,17 @@ def _commits(rows: Iterable[Row]) -> Iterable[str]:
         commits = list(dict.fromkeys(cell["commit"][:7] for cell in row.cells))
         if len(commits) > 1:
             yield f"The seeds of {row.arm} were run at several commits: {', '.join(commits)}."
+
+
+def _devices(rows: Iterable[Row]) -> Iterable[str]:
+    """A note where arms were run on several devices, whose rounding alone moves a score."""
+    arms: dict[str, list[str]] = {}
+    for row in rows:
+        for cell in row.cells:
+            arms.setdefault(cell["device"], []).append(f"{row.arm} {cell['seed']}")
+    if len(arms) > 1:
+        told = "; ".join(f"{device}: {', '.join(names)}" for device, names in arms.items())
+        yield f"Of several devices, so differences may be of rounding, too (arm and seed): {told}."
 
 
 def _published(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -257,6 +257,7 @@ def write(
         "arm": arm,
         "seed": seed,
         "commit": "0123456789",
+        "device": "one",
         "configs": [],
         "settings": {"labeled_patients": count, "batch_size": 8, "seed": seed},
         "updates": 300,
@@ -302,6 +303,15 @@ def test_seeds_of_several_commits_are_noted(tmp_path: Path) -> None:
     write(tmp_path, "supervised", 1, 0.6, commit="abcdef0123")
     notes = tables(read_rows(tmp_path))[0].notes
     assert "The seeds of supervised were run at several commits: 0123456, abcdef0." in notes
+
+
+def test_arms_of_several_devices_are_noted(tmp_path: Path) -> None:
+    write(tmp_path, "supervised", 0, 0.6)
+    write(tmp_path, "cycle teacher", 0, 0.6)
+    assert not any("devices" in note for note in tables(read_rows(tmp_path))[0].notes)
+    write(tmp_path, "cycle teacher", 1, 0.6, device="two")
+    (note,) = [note for note in tables(read_rows(tmp_path))[0].notes if "devices" in note]
+    assert note.endswith("(arm and seed): one: supervised 0, cycle teacher 0; two: cycle teacher 1.")
 
 
 def test_cells_of_other_settings_are_no_seeds_of_an_arm(tmp_path: Path) -> None:
