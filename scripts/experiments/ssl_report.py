@@ -180,7 +180,7 @@ def _devices(rows: Iterable[Row]) -> Iterable[str]:
     arms: dict[str, list[str]] = {}
     for row in rows:
         for cell in row.cells:
-            arms.setdefault(cell["device"], []).append(f"{row.arm} {cell['seed']}")
+            arms.setdefault(cell["device"], []).append(f"{row.arm!r} {cell['seed']}")
     if len(arms) > 1:
         told = "; ".join(f"{device}: {', '.join(names)}" for device, names in arms.items())
         yield f"Of several devices, so differences may be of rounding, too (arm and seed): {told}."
