@@ -127,7 +127,7 @@ def run(options: argparse.Namespace) -> int:
         tested = {job.spec.name: patients_of(options.test_dir, _sections(job)) for job in jobs}
     outcome = Runner(jobs, slots(options), deadline=deadline).run()
     finished = [job for job in jobs if is_finished(job)]
-    untested = _test(finished, options.test_dir, tested, deadline)
+    untested = _test(finished, options.test_dir, tested, deadline) if tested else {}
     failed = outcome.failed | {name: why for name, why in untested.items() if why}
     unfinished = outcome.unfinished + [f"{name} (scores of test patients)" for name, why in untested.items() if not why]
     for name, log in failed.items():
@@ -156,8 +156,6 @@ def _test(
     untested = {}
     for job in jobs:
         name = job.spec.name
-        if name not in tested:
-            continue
         if deadline is not None and time.monotonic() >= deadline:
             untested[name] = ""
             continue

@@ -10,6 +10,11 @@ from torch import Tensor
 
 from scripts.labels import VOID
 
+TURNS = 16
+"""Angles at which ``fitted`` tries a label, and as many again mirrored."""
+COARSE = 3
+"""Of how many pixels in a row it looks at one meanwhile."""
+
 
 def around(heart: Tensor, margin: int) -> Tensor:
     """Pixels (B, 1, H, W) bool at most ``margin`` from ``heart`` (B, H, W) bool, by rows and columns."""
@@ -63,8 +68,8 @@ def _window(occupied: Tensor, share: float) -> Tensor:
 
 
 def fitted(labels: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-    """For each of ``there`` the one of ``labels`` that agrees best with it, at a coarse look, once its classes above 0 are brought to the same centre and
-    area (by a factor of at most 1.25 either way), turned and mirrored.
+    """For each of ``there`` the one of ``labels`` that agrees best with it, at a coarse look, once its classes above 0 are
+    brought to the same centre and area (by a factor of at most 1.25 either way), turned and mirrored.
 
     Args:
         labels: (L, H, W) int64 classes; 0 comes in from outside.
@@ -83,10 +88,6 @@ def fitted(labels: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
         chosen, items = labels[best // poses.shape[2]], torch.arange(len(there), device=labels.device)
         label = _looked_up(chosen, poses.flatten(1, 2)[items, best].unsqueeze(1), there.shape[-2:]).squeeze(1)
     return label, _agreement(label, there)
-
-
-TURNS, COARSE = 16, 3
-"""Angles that are tried, and of how many pixels in a row one is looked at meanwhile."""
 
 
 def _poses(labels: Tensor, there: Tensor) -> Tensor:

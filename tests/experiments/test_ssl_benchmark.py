@@ -93,7 +93,7 @@ def ssl_phantom(phantom_dir: Path, tmp_path: Path) -> tuple[Path, Path]:
 def command_of(dataset_dir: Path, split: Path, output_dir: Path, method: str, epochs: int = 2) -> list[str]:
     """Of a tiny cell."""
     keys = ("spacing", "size", "filters", "blocks", "discriminator_filters", "device")
-    tiny = {key: TINY[key] for key in keys if key in TINY} | {"unet_features": [2, 2, 2, 2, 2, 2], "split": str(split)}
+    tiny = {key: TINY[key] for key in keys} | {"unet_features": [2, 2, 2, 2, 2, 2], "split": str(split)}
     settings = [f"{key}={json.dumps(value)}" for key, value in (tiny | {"batch_size": 2}).items()]
     arguments = ["--dataset_dir", str(dataset_dir), "--method", method, "--max_epochs", str(epochs)]
     return [*arguments, "--output_dir", str(output_dir), "--set", *settings]
@@ -183,17 +183,13 @@ def test_test_patients_are_scored_as_validation_is(
 
 
 def test_what_fails_before_the_seconds_are_over_is_said(
-    phantom_dir: Path,
-    ssl_phantom: tuple[Path, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail_and_go_on(self: Runner) -> Outcome:
         return Outcome(failed={"acdc-supervised-3-seed0": "the log"}, unfinished=["another"])
 
     monkeypatch.setattr(Runner, "run", fail_and_go_on)
-    command = command_of(phantom_dir, ssl_phantom[0], tmp_path / "out", "supervised")
+    command = command_of(tmp_path, tmp_path, tmp_path / "out", "supervised")
     assert ssl_benchmark.main([*command, "--seconds", "600"]) == 1
     said = capsys.readouterr().out
     assert "acdc-supervised-3-seed0 failed:\nthe log" in said
