@@ -365,8 +365,8 @@ class CycleTeacherObjective:
             shades = self._shades(unlabeled, self._taught_mask(t), done["cycled_region"])
             inputs["reconstructed_image"] = (self._cycled_mask(t), unlabeled, done["cycled_region"], shades)
         if "generated_image" in needed:
-            label, region = self._placed(batch["other_label"], t["pseudo_label"])
-            done["rendered_region"] = region
+            label, region = self._placed(batch, t["pseudo_label"])
+            done["rendered_region"] = region & ~((label == 0) & (t["sure_label"] == 0)).unsqueeze(1)
             done["rendered_label"] = self._rendered_label(label, region, t)
             mask = one_hot(label, self.num_classes).to(t["mask"].dtype)
             shades = self._shades(unlabeled, self._taught_mask(t), region)
@@ -384,6 +384,8 @@ class CycleTeacherObjective:
             _, image, region, _ = inputs[name]
             texture = windows[name].paste(patch.to(image.dtype), image.shape[-2:])
             done[name] = (flat[name] + texture).where(region, image)
+        if "generated_image" in done:
+            done["generated_image"] = done["generated_image"].where(done["rendered_region"], unlabeled)
         return done
 
     def _shades(self, image: Tensor, mask: Tensor, region: Tensor) -> Tensor:
@@ -402,10 +404,11 @@ class CycleTeacherObjective:
         inside, rendered = region.squeeze(1), region.flatten(1).any(1)
         return label.where(inside, t["sure_label"]).where(rendered.view(-1, 1, 1), VOID)
 
-    def _placed(self, label: Tensor, pseudo_label: Tensor) -> tuple[Tensor, Tensor]:
-        """For each heart that T sees the label that is most like it, brought to it, (B, H, W) int64, and E around both,
-        (B, 1, H, W) bool; E is empty where they are too different, or T sees none."""
-        placed, likeness = fitted(label.where(label != VOID, 0), pseudo_label)
+    def _placed(self, batch: Mapping[str, Tensor], pseudo_label: Tensor) -> tuple[Tensor, Tensor]:
+        """For each heart that T sees the label that is most like it, brought to it under a further warp, (B, H, W) int64, and E
+        around both, (B, 1, H, W) bool; E is empty where they are too different, or T sees none."""
+        label, other = (batch[name].where(batch[name] != VOID, 0) for name in ("label", "other_label"))
+        placed, likeness = fitted(label, pseudo_label, other)
         region = self._region((pseudo_label > 0) | (placed > 0))
         like = (likeness >= self.likeness) & (likeness > 0)
         return placed, region & like.view(-1, 1, 1, 1)

@@ -67,17 +67,21 @@ def _window(occupied: Tensor, share: float) -> Tensor:
     return start.unsqueeze(1) + torch.arange(size, device=occupied.device)
 
 
-def fitted(labels: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+def fitted(labels: Tensor, there: Tensor, others: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """For each of ``there`` the one of ``labels`` that agrees best with it, at a coarse look, once its classes above 0 are
-    brought to the same centre and area (by a factor of at most 1.25 either way), turned and mirrored.
+    brought to the same centre and area (by a factor of at most 1.25 either way), turned and mirrored; and what else is to be brought
+    there in its stead.
 
     Args:
         labels: (L, H, W) int64 classes; 0 comes in from outside.
         there: (B, H, W) int64 classes.
+        others: (L, H, W) int64, one for each of ``labels``; by default these themselves.
 
     Returns:
-        These labels, (B, H, W) int64, and their Dice with ``there``, (B,) float32, all classes above 0 counted together.
+        Of ``others`` those whose labels agree best, brought there as these, (B, H, W) int64; and the Dice of these labels with
+        ``there``, (B,) float32, all classes above 0 counted together.
     """
+    others = labels if others is None else others
     with torch.autocast(labels.device.type, enabled=False):  # bfloat16 would place pixels a quarter of one apart
         poses = _poses(labels, there)
         size = [max(1, length // COARSE) for length in labels.shape[-2:]]
@@ -85,9 +89,11 @@ def fitted(labels: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
         same = torch.eye(2, 3, device=labels.device).expand(len(there), 1, 2, 3)
         agreement = _agreement(looked, _looked_up(there, same, size))
         best = agreement.movedim(1, 0).flatten(1).argmax(1)
-        chosen, items = labels[best // poses.shape[2]], torch.arange(len(there), device=labels.device)
-        label = _looked_up(chosen, poses.flatten(1, 2)[items, best].unsqueeze(1), there.shape[-2:]).squeeze(1)
-    return label, _agreement(label, there)
+        pose = poses.flatten(1, 2)[torch.arange(len(there), device=labels.device), best].unsqueeze(1)
+        label, other = (
+            _looked_up(each[best // poses.shape[2]], pose, there.shape[-2:]).squeeze(1) for each in (labels, others)
+        )
+    return other, _agreement(label, there)
 
 
 def _poses(labels: Tensor, there: Tensor) -> Tensor:

@@ -232,8 +232,26 @@ def test_what_is_rendered_changes_the_region_alone_and_is_labelled(batch: dict[s
     assert (t["rendered_label"][~region.squeeze(1)] == 0).all(), "the teacher's background"
     heart = (t["rendered_label"] > 0) & (t["rendered_label"] != VOID)
     assert heart.any()
-    # The teacher's heart is repainted with a margin, wherever the new one lies.
+    # The teacher's heart is repainted wherever the new one lies, and nothing that both take for background.
     assert region.squeeze(1)[t["pseudo_label"] > 0].all()
+    assert torch.equal(region.squeeze(1), heart | (t["pseudo_label"] > 0))
+
+
+def test_background_around_a_heart_is_repainted_only_where_the_teacher_is_in_doubt(batch: dict[str, Tensor]) -> None:
+    t = objective(confidence=1.0).translate(batch)  # of nothing is it sure
+    region = t["rendered_region"].squeeze(1)
+    assert (region & (t["rendered_label"] == 0) & (t["pseudo_label"] == 0)).any()
+    assert torch.equal(t["generated_image"][~region[:, None]], batch["strong_unlabeled_image"][~region[:, None]])
+
+
+def test_a_label_is_rendered_under_its_further_warp_in_the_pose_of_its_own(batch: dict[str, Tensor]) -> None:
+    other = batch["label"].where(batch["label"] != 2, 1)
+    t = objective().translate(batch | {"other_label": other})
+    plain = objective().translate(batch | {"other_label": batch["label"]})
+    inside = t["rendered_region"].squeeze(1)
+    assert (plain["rendered_label"] == 2).any()
+    expected = plain["rendered_label"].where(plain["rendered_label"] != 2, 1)
+    assert torch.equal(t["rendered_label"][inside], expected[inside])
 
 
 def test_the_generator_is_shown_flat_hearts_in_the_images_own_shades(batch: dict[str, Tensor]) -> None:
@@ -260,9 +278,9 @@ def test_the_generator_sees_a_window_about_the_heart(window: float, side: int, b
     made.generators["image_generator"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     t = made.translate(batch)
     assert seen[0].shape[-2:] == (side, side)
-    regions = torch.cat([t["restored_region"], t["cycled_region"], t["rendered_region"]])
     # E ends where the window does: all of it is seen, and the rest stays the image's.
-    assert seen[0][:, -1].sum() == regions.sum()
+    for part, name in enumerate(("restored_region", "cycled_region")):
+        assert seen[0][2 * part : 2 * part + 2, -1].sum() == t[name].sum()
     changed = t["generated_image"] != batch["strong_unlabeled_image"]
     assert torch.equal(changed, t["rendered_region"])
 
@@ -294,7 +312,7 @@ def test_without_shades_hearts_are_erased(batch: dict[str, Tensor]) -> None:
 
 def test_a_label_unlike_the_teachers_heart_is_not_rendered(batch: dict[str, Tensor]) -> None:
     t = objective(likeness=0.0).translate(batch)
-    likeness = fitted(batch["other_label"], t["pseudo_label"])[1]
+    likeness = fitted(batch["label"], t["pseudo_label"])[1]
     assert ((likeness > 0.5) & (likeness < 1)).all()
     for wanted in sorted(likeness.tolist()):
         t = objective(likeness=wanted + 1e-4).translate(batch)
