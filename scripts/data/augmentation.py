@@ -89,7 +89,11 @@ def swollen(grid: Tensor, label: Tensor, exponent: Tensor, random: Generator) ->
     drawn = (torch.rand(label.shape, generator=random, device=label.device) * heart).flatten(1).argmax(1)
     of_class = heart & (label == label.flatten(1).gather(1, drawn[:, None]).unsqueeze(2))
     size = grid.new_tensor([label.shape[-1], label.shape[-2]])
-    pixels = F.affine_grid(torch.eye(2, 3, device=grid.device)[None], [1, 1, *label.shape[-2:]], align_corners=False) * size / 2
+    pixels = (
+        F.affine_grid(torch.eye(2, 3, device=grid.device)[None], [1, 1, *label.shape[-2:]], align_corners=False)
+        * size
+        / 2
+    )
     weight = of_class.unsqueeze(-1)
     centre = (pixels * weight).sum((1, 2), keepdim=True) / weight.sum((1, 2), keepdim=True).clamp(min=1)
     radius = (of_class.sum((1, 2)) / pi).sqrt() * (1 + torch.rand(len(label), generator=random, device=label.device))
@@ -97,6 +101,7 @@ def swollen(grid: Tensor, label: Tensor, exponent: Tensor, random: Generator) ->
     away = grid * size / 2 - centre
     share = (away.norm(dim=-1, keepdim=True) / radius).clamp(1e-3, 1)
     return (centre + away * share ** (1 / exponent.view(-1, 1, 1, 1) - 1)) / (size / 2)
+
 
 @dataclass(frozen=True)
 class Tint:

@@ -31,7 +31,8 @@ from scripts.objectives.cyclegan import (
     mask_discrimination,
     segmentation,
 )
-from scripts.objectives.regions import around, class_means, fitted, foreground, painted, windows_about
+from scripts.objectives.regions import foreground
+from scripts.objectives.rendering import Rendering, Scene
 from scripts.objectives.terms import (
     Weights,
     forward_together,
@@ -143,15 +144,12 @@ class CycleTeacherObjective:
         image_input: what enters S in the mask cycle: G's image "detached", so that the cycle trains S alone, or "attached"
             (the paper): then G is trained, too, to render what S can read.
         confidence: of the teacher, in [0, 1], below which a pixel teaches nothing.
-        likeness: Dice, in [0, 1], of a label, brought to T's heart, with T's classes, below which it is not rendered.
-        shades: whether E is painted in the shades of its classes; otherwise it is erased, and G has to guess them.
-        margin: pixels around a heart that belong to E.
-        window: share of the images' height and width, in (0, 1], that G sees, about the heart; E ends where it does.
+        rendering: ``scripts.objectives.rendering.Rendering``, or a mapping of its names.
         warm_up, ramp: shares of the training, before the unsupervised terms begin and until they have their full weight.
 
     Raises:
-        TypeError: for a weight of an unknown name.
-        InputError: for another ``mask_input`` or ``image_input``, a share outside [0, 1], ``window`` 0, or no teacher; in
+        TypeError: for a weight, or a setting of ``rendering``, of an unknown name.
+        InputError: for another ``mask_input`` or ``image_input``, a share outside [0, 1], or no teacher; see ``Rendering``; in
             ``translate`` for a batch without boxes, or of one item, where a term mixes items.
     """
 
@@ -169,10 +167,7 @@ class CycleTeacherObjective:
         mask_input: str = "detached",
         image_input: str = "detached",
         confidence: float = 0.9,
-        likeness: float = 0.6,
-        shades: bool = True,
-        margin: int = 4,
-        window: float = 0.5,
+        rendering: Rendering | Mapping[str, Any] | None = None,
         warm_up: float = 0.1,
         ramp: float = 0.2,
     ) -> None:
@@ -186,22 +181,16 @@ class CycleTeacherObjective:
         ):
             if choice not in choices:
                 raise InputError(f"{name} must be one of {', '.join(choices)}, got {choice!r}.")
-        shares = {"confidence": confidence, "likeness": likeness, "window": window, "warm_up": warm_up, "ramp": ramp}
-        for name, value in shares.items():
+        for name, value in {"confidence": confidence, "warm_up": warm_up, "ramp": ramp}.items():
             if not 0 <= value <= 1:
                 raise InputError(f"{name} must lie in [0, 1], got {value!r}.")
-        if not window:
-            raise InputError("window must be above 0: give 1 for the whole image.")
         self.weights = weights if isinstance(weights, CycleTeacherWeights) else CycleTeacherWeights(**(weights or {}))
         self.teacher = teacher
         self.num_classes = num_classes
         self.mask_input = mask_input
         self.image_input = image_input
         self.confidence = confidence
-        self.likeness = likeness
-        self.shades = shades
-        self.margin = margin
-        self.window = window
+        self.rendering = rendering if isinstance(rendering, Rendering) else Rendering(**(rendering or {}))
         self.warm_up = warm_up
         self.ramp = ramp
         self.generators = nn.ModuleDict({"segmentor": segmentor, "image_generator": image_generator})
@@ -353,62 +342,29 @@ class CycleTeacherObjective:
     def _render(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor], needed: set[str]) -> dict[str, Tensor]:
         """Images in which G repaints hearts, each with its region E, in one pass."""
         done: dict[str, Tensor] = {}
-        inputs: dict[str, tuple[Tensor, Tensor, Tensor, Tensor]] = {}  # mask, image, region, shades of the classes
-        image, unlabeled = batch["strong_image"], batch["strong_unlabeled_image"]
+        scenes: dict[str, Scene] = {}
+        image, unlabeled, how = batch["strong_image"], batch["strong_unlabeled_image"], self.rendering
         if "restored_image" in needed:
-            done["restored_region"] = self._region(foreground(batch["label"]))
-            shades = self._shades(image, t["mask"], done["restored_region"])
-            inputs["restored_image"] = (t["mask"], image, done["restored_region"], shades)
+            done["restored_region"] = how.region(foreground(batch["label"]))
+            scenes["restored_image"] = how.scene(t["mask"], image, done["restored_region"], t["mask"])
         if "reconstructed_image" in needed:
-            done["cycled_region"] = self._region(t["pseudo_label"] > 0)
+            done["cycled_region"] = how.region(t["pseudo_label"] > 0)
             done["closed_region"] = done["cycled_region"] & valid_pixels(t["sure_label"])
-            shades = self._shades(unlabeled, self._taught_mask(t), done["cycled_region"])
-            inputs["reconstructed_image"] = (self._cycled_mask(t), unlabeled, done["cycled_region"], shades)
+            mask = self._cycled_mask(t)
+            scenes["reconstructed_image"] = how.scene(mask, unlabeled, done["cycled_region"], self._taught_mask(t))
         if "generated_image" in needed:
-            label, region = self._placed(batch, t["pseudo_label"])
+            label, region = how.placed(batch["label"], batch["other_label"], t["pseudo_label"])
+            mask = one_hot(label, self.num_classes).to(t["mask"].dtype)
+            scenes["generated_image"] = how.scene(mask, unlabeled, region, self._taught_mask(t))
+            # What the label and T both take for background stays as it is.
             done["rendered_region"] = region & ~((label == 0) & (t["sure_label"] == 0)).unsqueeze(1)
             done["rendered_label"] = self._rendered_label(label, region, t)
-            mask = one_hot(label, self.num_classes).to(t["mask"].dtype)
-            shades = self._shades(unlabeled, self._taught_mask(t), region)
-            inputs["generated_image"] = (mask, unlabeled, region, shades)
-        windows = {name: windows_about(region, self.window) for name, (_, _, region, _) in inputs.items()}
-        flat = {
-            name: painted(mask, shades).where(region, image) for name, (mask, image, region, shades) in inputs.items()
-        }
-        seen = {
-            name: windows[name].cut(torch.cat([mask * region, flat[name], region.to(image.dtype)], 1))
-            for name, (mask, image, region, _) in inputs.items()
-        }
-        filled = forward_together(self.generators["image_generator"], self._merge["image_generator"], seen)
-        for name, patch in filled.items():
-            _, image, region, _ = inputs[name]
-            texture = windows[name].paste(patch.to(image.dtype), image.shape[-2:])
-            done[name] = (flat[name] + texture).where(region, image)
+        done |= how.rendered(self.generators["image_generator"], self._merge["image_generator"], scenes)
         if "generated_image" in done:
             done["generated_image"] = done["generated_image"].where(done["rendered_region"], unlabeled)
         return done
-
-    def _shades(self, image: Tensor, mask: Tensor, region: Tensor) -> Tensor:
-        """What each class of ``mask`` is painted in, (B, K, C)."""
-        means = class_means(image, mask, region)
-        return means if self.shades else torch.zeros_like(means)
-
-    def _region(self, heart: Tensor) -> Tensor:
-        """E, (B, 1, H, W) bool, around ``heart`` (B, H, W) bool, as far as the window about it reaches."""
-        region = around(heart, self.margin)
-        windows = windows_about(region, self.window)
-        return windows.paste(windows.cut(region), region.shape[-2:])
 
     def _rendered_label(self, label: Tensor, region: Tensor, t: Mapping[str, Tensor]) -> Tensor:
         """``label`` in E and what T is sure of outside, (B, H, W) int64; 255 throughout where nothing is rendered."""
         inside, rendered = region.squeeze(1), region.flatten(1).any(1)
         return label.where(inside, t["sure_label"]).where(rendered.view(-1, 1, 1), VOID)
-
-    def _placed(self, batch: Mapping[str, Tensor], pseudo_label: Tensor) -> tuple[Tensor, Tensor]:
-        """For each heart that T sees the label that is most like it, brought to it under a further warp, (B, H, W) int64, and E
-        around both, (B, 1, H, W) bool; E is empty where they are too different, or T sees none."""
-        label, other = (batch[name].where(batch[name] != VOID, 0) for name in ("label", "other_label"))
-        placed, likeness = fitted(label, pseudo_label, other)
-        region = self._region((pseudo_label > 0) | (placed > 0))
-        like = (likeness >= self.likeness) & (likeness > 0)
-        return placed, region & like.view(-1, 1, 1, 1)

@@ -90,7 +90,9 @@ def test_swelling_draws_the_inside_together_or_apart_and_leaves_what_is_far_away
         {"image": ring.unsqueeze(1).float(), "label": ring}, 0
     )["label"]
     thickness = ((made > 0).sum((1, 2)) / pi).sqrt() - ((made == 1).sum((1, 2)) / pi).sqrt()
-    assert thickness.max() > 8 and thickness.min() < 3 and (made.sum((1, 2)) > 0).all()
+    assert thickness.max() > 8
+    assert thickness.min() < 3
+    assert (made.sum((1, 2)) > 0).all()
     assert (made == ring)[:, distance > 2 * 15].all()
     centres = torch.stack([((made > 0) * place).sum((1, 2)) / (made > 0).sum((1, 2)) for place in (rows, columns)])
     assert centres.abs().max() < 0.5
@@ -143,7 +145,14 @@ def test_the_settings_of_a_config_are_mappings_and_unknown_ones_are_refused() ->
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings"), [(Warp, {"scale": 0.8}), (Warp, {"shift": -1}), (Warp, {"swelling": 0.5}), (Tint, {"gamma": 0.5}), (Tint, {"noise": -1})]
+    ("kind", "settings"),
+    [
+        (Warp, {"scale": 0.8}),
+        (Warp, {"shift": -1}),
+        (Warp, {"swelling": 0.5}),
+        (Tint, {"gamma": 0.5}),
+        (Tint, {"noise": -1}),
+    ],
 )
 def test_impossible_settings_are_refused(kind: type, settings: dict[str, float]) -> None:
     with pytest.raises(InputError, match="takes numbers >= 0 and factors >= 1"):

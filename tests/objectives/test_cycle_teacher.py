@@ -255,7 +255,7 @@ def test_a_label_is_rendered_under_its_further_warp_in_the_pose_of_its_own(batch
 
 
 def test_the_generator_is_shown_flat_hearts_in_the_images_own_shades(batch: dict[str, Tensor]) -> None:
-    made, seen = objective(window=1.0), []
+    made, seen = objective(rendering={"window": 1.0}), []
     made.generators["image_generator"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     t = made.translate(batch)
     mask, image, region = seen[0].split([CLASSES, 1, 1], 1)
@@ -274,7 +274,7 @@ def test_the_generator_is_shown_flat_hearts_in_the_images_own_shades(batch: dict
 
 @pytest.mark.parametrize(("window", "side"), [(0.25, 8), (0.5, 16), (1.0, SIZE)])
 def test_the_generator_sees_a_window_about_the_heart(window: float, side: int, batch: dict[str, Tensor]) -> None:
-    made, seen = objective(window=window), []
+    made, seen = objective(rendering={"window": window}), []
     made.generators["image_generator"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     t = made.translate(batch)
     assert seen[0].shape[-2:] == (side, side)
@@ -303,7 +303,7 @@ def test_without_a_heart_in_the_teachers_eyes_nothing_is_rendered(batch: dict[st
 
 
 def test_without_shades_hearts_are_erased(batch: dict[str, Tensor]) -> None:
-    made, seen = objective(shades=False), []
+    made, seen = objective(rendering={"shades": False}), []
     made.generators["image_generator"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     made.translate(batch)
     _, image, region = seen[0].split([CLASSES, 1, 1], 1)
@@ -311,11 +311,11 @@ def test_without_shades_hearts_are_erased(batch: dict[str, Tensor]) -> None:
 
 
 def test_a_label_unlike_the_teachers_heart_is_not_rendered(batch: dict[str, Tensor]) -> None:
-    t = objective(likeness=0.0).translate(batch)
+    t = objective(rendering={"likeness": 0.0}).translate(batch)
     likeness = fitted(batch["label"], t["pseudo_label"])[1]
     assert ((likeness > 0.5) & (likeness < 1)).all()
     for wanted in sorted(likeness.tolist()):
-        t = objective(likeness=wanted + 1e-4).translate(batch)
+        t = objective(rendering={"likeness": wanted + 1e-4}).translate(batch)
         assert torch.equal(t["rendered_region"].flatten(1).any(1), likeness > wanted + 1e-4)
 
 
@@ -376,7 +376,14 @@ def test_one_pass_of_the_generator_and_two_of_the_segmentor(batch: dict[str, Ten
 
 
 @pytest.mark.parametrize(
-    "options", [{"confidence": 1.5}, {"warm_up": -1}, {"ramp": 2}, {"window": 1.1}, {"likeness": -0.1}]
+    "options",
+    [
+        {"confidence": 1.5},
+        {"warm_up": -1},
+        {"ramp": 2},
+        {"rendering": {"window": 1.1}},
+        {"rendering": {"likeness": -0.1}},
+    ],
 )
 def test_shares_outside_their_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(InputError, match=r"must lie in \[0, 1\]"):
@@ -385,7 +392,7 @@ def test_shares_outside_their_range_are_refused(options: dict[str, float]) -> No
 
 def test_a_window_of_nothing_is_refused() -> None:
     with pytest.raises(InputError, match="window must be above 0"):
-        objective(window=0)
+        objective(rendering={"window": 0})
 
 
 def test_a_method_without_a_teacher_is_refused() -> None:

@@ -1,0 +1,108 @@
+"""What the image generator is shown, and how what it makes becomes an image: hearts painted into surroundings that stay.
+
+E is a region around a heart. Inside it the image is painted flat by a mask, each class in one shade; the generator is given a
+window about E and adds to the paint; outside E the image is as it was.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from scripts.errors import InputError
+from scripts.labels import VOID
+from scripts.objectives.regions import around, class_means, fitted, painted, windows_about
+from scripts.objectives.terms import forward_together
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A heart to be rendered.
+
+    Attributes:
+        mask: (B, K, H, W) float, the classes to render, one-hot or probabilities.
+        image: (B, C, H, W) float, its surroundings.
+        region: (B, 1, H, W) bool, E.
+        shades: (B, K, C) float, what each class is painted in.
+    """
+
+    mask: Tensor
+    image: Tensor
+    region: Tensor
+    shades: Tensor
+
+    def flat(self) -> Tensor:
+        """``image`` with E painted, (B, C, H, W)."""
+        return painted(self.mask, self.shades).where(self.region, self.image)
+
+    def shown(self) -> Tensor:
+        """The mask within E, the image with E painted, and E, (B, K + C + 1, H, W)."""
+        return torch.cat([self.mask * self.region, self.flat(), self.region.to(self.image.dtype)], 1)
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """How hearts are rendered.
+
+    Attributes:
+        likeness: Dice, in [0, 1], of a label, brought to the teacher's heart, with the teacher's classes, below which it is not rendered.
+        shades: whether E is painted in the shades of its classes; otherwise it is erased, and the generator has to guess them.
+        margin: pixels around a heart that belong to E.
+        window: share of the images' height and width, in (0, 1], that the generator sees, about the heart; E ends where it does.
+
+    Raises:
+        InputError: for a share outside its range, or a negative margin.
+    """
+
+    likeness: float = 0.6
+    shades: bool = True
+    margin: int = 4
+    window: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, value in {"likeness": self.likeness, "window": self.window}.items():
+            if not 0 <= value <= 1:
+                raise InputError(f"{name} must lie in [0, 1], got {value!r}.")
+        if not self.window:
+            raise InputError("window must be above 0: give 1 for the whole image.")
+        if self.margin < 0:
+            raise InputError(f"margin must be 0 or more pixels, got {self.margin!r}.")
+
+    def region(self, heart: Tensor) -> Tensor:
+        """E, (B, 1, H, W) bool, around ``heart`` (B, H, W) bool, as far as the window about it reaches."""
+        region = around(heart, self.margin)
+        windows = windows_about(region, self.window)
+        return windows.paste(windows.cut(region), region.shape[-2:])
+
+    def scene(self, mask: Tensor, image: Tensor, region: Tensor, known: Tensor) -> Scene:
+        """The scene in which the shades are those of ``known``, the classes (B, K, H, W) one-hot that ``image`` has."""
+        shades = class_means(image, known, region)
+        return Scene(mask, image, region, shades if self.shades else torch.zeros_like(shades))
+
+    def placed(self, label: Tensor, other_label: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+        """For each heart of ``there`` the label that is most like it, brought to it under its further warp, and E around both.
+
+        Args:
+            label, other_label: (B, H, W) int64, 255 = void, taken for background; the second is the first under a further warp.
+            there: (B, H, W) int64, the teacher's classes.
+
+        Returns:
+            (B, H, W) int64, and (B, 1, H, W) bool, empty where the two are too different, or ``there`` has no heart.
+        """
+        label, other_label = label.where(label != VOID, 0), other_label.where(other_label != VOID, 0)
+        placed, likeness = fitted(label, there, other_label)
+        region = self.region((there > 0) | (placed > 0))
+        like = (likeness >= self.likeness) & (likeness > 0)
+        return placed, region & like.view(-1, 1, 1, 1)
+
+    def rendered(self, generator: nn.Module, together: bool, scenes: Mapping[str, Scene]) -> dict[str, Tensor]:
+        """The images of ``scenes``, (B, C, H, W), by name; ``together``: in one pass of ``generator``."""
+        windows = {name: windows_about(scene.region, self.window) for name, scene in scenes.items()}
+        seen = {name: windows[name].cut(scene.shown()) for name, scene in scenes.items()}
+        images = {}
+        for name, patch in forward_together(generator, together, seen).items():
+            scene = scenes[name]
+            texture = windows[name].paste(patch.to(scene.image.dtype), scene.image.shape[-2:])
+            images[name] = (scene.flat() + texture).where(scene.region, scene.image)
+        return images
