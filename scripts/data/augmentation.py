@@ -147,7 +147,7 @@ class Tint:
 
 
 STRONG = Tint(contrast=1.6, brightness=0.2, gamma=1.6, blur=1.0, noise=0.06)
-SHAPES = Warp(rotation=0.0, scale=1.2, stretch=1.2, shift=0.0, elastic=0.02, flip=False, swelling=2.5)
+SHAPES = Warp(rotation=15.0, scale=1.2, stretch=1.2, shift=0.0, elastic=0.02, flip=False)
 
 
 class BatchAugmentation:

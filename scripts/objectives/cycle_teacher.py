@@ -61,6 +61,8 @@ MASK_INPUTS = ("detached", "straight-through", "soft")
 IMAGE_INPUTS = ("detached", "attached")
 UNSUPERVISED = {"consistency", "image_cycle", "mask_cycle", "mask_adversarial", "image_adversarial"}
 """Terms that begin after the warm-up and are ramped up."""
+PASSING = {"image_reconstruction", "image_cycle", "mask_cycle", "mask_adversarial", "image_adversarial"}
+"""Terms that end before the training does."""
 OF_MIXED = {"consistency", "mask_adversarial"}
 """Terms of mixed images, which are made of two views."""
 TERM_NEEDS = {
@@ -70,7 +72,7 @@ TERM_NEEDS = {
     "image_reconstruction": {"restored_image"},
     "image_cycle": {"reconstructed_image", "teacher"},
     "mask_cycle": {"generated_image", "reconstructed_logits", "teacher"},
-    "mask_adversarial": {"mixed_logits", "teacher"},
+    "mask_adversarial": {"mixed_logits", "generated_mask", "teacher"},
     "image_adversarial": {"generated_image", "teacher"},
 }
 """What each term reads; what no active term reads is not computed."""
@@ -146,6 +148,7 @@ class CycleTeacherObjective:
         confidence: of the teacher, in [0, 1], below which a pixel teaches nothing.
         rendering: ``scripts.objectives.rendering.Rendering``, or a mapping of its names.
         warm_up, ramp: shares of the training, before the unsupervised terms begin and until they have their full weight.
+        end, fade: share of the training at which cycles and discriminators begin to fade, 1 for never, and share over which they do.
 
     Raises:
         TypeError: for a weight, or a setting of ``rendering``, of an unknown name.
@@ -170,6 +173,8 @@ class CycleTeacherObjective:
         rendering: Rendering | Mapping[str, Any] | None = None,
         warm_up: float = 0.1,
         ramp: float = 0.2,
+        end: float = 0.6,
+        fade: float = 0.1,
     ) -> None:
         if teacher is None:
             raise InputError(
@@ -181,7 +186,8 @@ class CycleTeacherObjective:
         ):
             if choice not in choices:
                 raise InputError(f"{name} must be one of {', '.join(choices)}, got {choice!r}.")
-        for name, value in {"confidence": confidence, "warm_up": warm_up, "ramp": ramp}.items():
+        shares = {"confidence": confidence, "warm_up": warm_up, "ramp": ramp, "end": end, "fade": fade}
+        for name, value in shares.items():
             if not 0 <= value <= 1:
                 raise InputError(f"{name} must lie in [0, 1], got {value!r}.")
         self.weights = weights if isinstance(weights, CycleTeacherWeights) else CycleTeacherWeights(**(weights or {}))
@@ -193,29 +199,39 @@ class CycleTeacherObjective:
         self.rendering = rendering if isinstance(rendering, Rendering) else Rendering(**(rendering or {}))
         self.warm_up = warm_up
         self.ramp = ramp
+        self.end = end
+        self.fade = fade
         self.generators = nn.ModuleDict({"segmentor": segmentor, "image_generator": image_generator})
         self.discriminators = nn.ModuleDict(
             {"mask_discriminator": mask_discriminator, "image_discriminator": image_discriminator}
         )
         self._merge = {name: not has_batch_statistics(network) for name, network in self.generators.items()}
 
-    def strength(self, progress: float) -> float:
-        """Factor of the unsupervised terms at ``progress`` in [0, 1): 0 in the warm-up, then exp(-5 (1 - s)^2) as s goes from 0
-        to 1 over the ramp (Laine and Aila 2017)."""
+    def schedule(self, progress: float) -> dict[str, Any]:
+        """``factors`` of the terms, in [0, 1], at ``progress`` in [0, 1)."""
+        begun, left = self._begun(progress), self._left(progress)
+        factors = {
+            term: (begun if term in UNSUPERVISED else 1.0) * (left if term in PASSING else 1.0) for term in TERM_NEEDS
+        }
+        return {"factors": factors}
+
+    def _begun(self, progress: float) -> float:
+        """0 in the warm-up, then exp(-5 (1 - s)^2) as s goes from 0 to 1 over the ramp (Laine and Aila 2017)."""
         if progress < self.warm_up:
             return 0.0
         share = min(1.0, (progress - self.warm_up) / self.ramp) if self.ramp else 1.0
         return exp(-5 * (1 - share) ** 2)
 
-    def schedule(self, progress: float) -> dict[str, Any]:
-        """``strength`` at ``progress``, and ``unsupervised``: whether it is more than 0."""
-        strength = self.strength(progress)
-        return {"strength": strength, "unsupervised": strength > 0}
+    def _left(self, progress: float) -> float:
+        """1 until the end of cycles and discriminators, then down to 0, in a line."""
+        if progress < self.end:
+            return 1.0
+        return max(0.0, 1 - (progress - self.end) / self.fade) if self.fade else 0.0
 
     def active(self, batch: Mapping[str, Any]) -> set[str]:
-        """Names of the terms that count by the batch's ``unsupervised`` (True if absent)."""
-        active = self.weights.active()
-        return active if batch.get("unsupervised", True) else active - UNSUPERVISED
+        """Names of the terms that count by their weights and the batch's ``factors`` (1 if absent)."""
+        factors = batch.get("factors", {})
+        return {term for term in self.weights.active() if factors.get(term, 1)}
 
     def translate(self, batch: Mapping[str, Tensor], everything: bool = False) -> dict[str, Tensor]:
         """Both generators, both ways, in two passes of S and one of T and G.
@@ -242,7 +258,7 @@ class CycleTeacherObjective:
         if "unlabeled_logits" in needed:
             images["unlabeled_logits"] = batch["unlabeled_image"]
         t |= forward_together(self.generators["segmentor"], self._merge["segmentor"], images)
-        if "mixed_logits" in t:
+        if "generated_mask" in needed:
             t["generated_mask"] = straight_through_one_hot(t["mixed_logits"].float().softmax(1))
         t |= self._render(batch, t, needed)
         if "reconstructed_logits" in needed:
@@ -252,7 +268,7 @@ class CycleTeacherObjective:
         return t
 
     def generator_terms(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The active terms, scalars; those of ``UNSUPERVISED`` times ``strength``. The discriminators are only read."""
+        """The active terms, scalars, times their ``factors``. The discriminators are only read."""
         score_mask, score_image = self.discriminators["mask_discriminator"], self.discriminators["image_discriminator"]
         batch = with_views(batch)
         label, x, unlabeled = batch["label"], batch["strong_image"], batch["strong_unlabeled_image"]
@@ -268,12 +284,8 @@ class CycleTeacherObjective:
             "mask_adversarial": lambda: mask_adversarial(score_mask(t["generated_mask"])),
             "image_adversarial": lambda: image_adversarial(score_image(t["generated_image"]), t["rendered_region"]),
         }
-        active, strength = self.active(batch), batch.get("strength", 1)
-        return {
-            name: strength * term() if name in UNSUPERVISED else term()
-            for name, term in terms.items()
-            if name in active
-        }
+        active, factors = self.active(batch), batch.get("factors", {})
+        return {name: factors.get(name, 1) * term() for name, term in terms.items() if name in active}
 
     def fakes(self, t: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
         """Detached fakes of the discriminators whose terms are active."""
@@ -353,16 +365,11 @@ class CycleTeacherObjective:
             mask = self._cycled_mask(t)
             scenes["reconstructed_image"] = how.scene(mask, unlabeled, done["cycled_region"], self._taught_mask(t))
         if "generated_image" in needed:
-            label, region = how.placed(batch["label"], batch["other_label"], t["pseudo_label"])
+            label, done["rendered_region"] = how.placed(batch["other_label"], t["pseudo_label"])
             mask = one_hot(label, self.num_classes).to(t["mask"].dtype)
-            scenes["generated_image"] = how.scene(mask, unlabeled, region, self._taught_mask(t))
-            # What the label and T both take for background stays as it is.
-            done["rendered_region"] = region & ~((label == 0) & (t["sure_label"] == 0)).unsqueeze(1)
-            done["rendered_label"] = self._rendered_label(label, region, t)
-        done |= how.rendered(self.generators["image_generator"], self._merge["image_generator"], scenes)
-        if "generated_image" in done:
-            done["generated_image"] = done["generated_image"].where(done["rendered_region"], unlabeled)
-        return done
+            scenes["generated_image"] = how.scene(mask, unlabeled, done["rendered_region"], self._taught_mask(t))
+            done["rendered_label"] = self._rendered_label(label, done["rendered_region"], t)
+        return done | how.rendered(self.generators["image_generator"], self._merge["image_generator"], scenes)
 
     def _rendered_label(self, label: Tensor, region: Tensor, t: Mapping[str, Tensor]) -> Tensor:
         """``label`` in E and what T is sure of outside, (B, H, W) int64; 255 throughout where nothing is rendered."""

@@ -67,21 +67,17 @@ def _window(occupied: Tensor, share: float) -> Tensor:
     return start.unsqueeze(1) + torch.arange(size, device=occupied.device)
 
 
-def fitted(labels: Tensor, there: Tensor, others: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def fitted(labels: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
     """For each of ``there`` the one of ``labels`` that agrees best with it, at a coarse look, once its classes above 0 are
-    brought to the same centre and area (by a factor of at most 1.25 either way), turned and mirrored; and what else is to be brought
-    there in its stead.
+    brought to the same centre and area (by a factor of at most 1.25 either way), turned and mirrored.
 
     Args:
         labels: (L, H, W) int64 classes; 0 comes in from outside.
         there: (B, H, W) int64 classes.
-        others: (L, H, W) int64, one for each of ``labels``; by default these themselves.
 
     Returns:
-        Of ``others`` those whose labels agree best, brought there as these, (B, H, W) int64; and the Dice of these labels with
-        ``there``, (B,) float32, all classes above 0 counted together.
+        These labels, (B, H, W) int64, and their Dice with ``there``, (B,) float32, all classes above 0 counted together.
     """
-    others = labels if others is None else others
     with torch.autocast(labels.device.type, enabled=False):  # bfloat16 would place pixels a quarter of one apart
         poses = _poses(labels, there)
         size = [max(1, length // COARSE) for length in labels.shape[-2:]]
@@ -89,11 +85,19 @@ def fitted(labels: Tensor, there: Tensor, others: Tensor | None = None) -> tuple
         same = torch.eye(2, 3, device=labels.device).expand(len(there), 1, 2, 3)
         agreement = _agreement(looked, _looked_up(there, same, size))
         best = agreement.movedim(1, 0).flatten(1).argmax(1)
-        pose = poses.flatten(1, 2)[torch.arange(len(there), device=labels.device), best].unsqueeze(1)
-        label, other = (
-            _looked_up(each[best // poses.shape[2]], pose, there.shape[-2:]).squeeze(1) for each in (labels, others)
-        )
-    return other, _agreement(label, there)
+        chosen, items = labels[best // poses.shape[2]], torch.arange(len(there), device=labels.device)
+        label = _looked_up(chosen, poses.flatten(1, 2)[items, best].unsqueeze(1), there.shape[-2:]).squeeze(1)
+    return label, _agreement(label, there)
+
+
+def moved_to(label: Tensor, there: Tensor) -> Tensor:
+    """``label`` (B, H, W) int64, its classes above 0 brought to the centre and area of those of ``there`` (B, H, W) int64 (by a factor of
+    at most 1.25 either way); 0 comes in from outside."""
+    with torch.autocast(label.device.type, enabled=False):
+        (ours, area), (theirs, wanted) = _centre_and_area(label > 0), _centre_and_area(there > 0)
+        linear = torch.eye(2, device=label.device) / (wanted / area).sqrt().clamp(0.8, 1.25).view(-1, 1, 1)
+        shift = ours[:, :, None] - linear @ theirs[:, :, None]
+        return _looked_up(label, torch.cat([linear, shift], -1).unsqueeze(1), label.shape[-2:]).squeeze(1)
 
 
 def _poses(labels: Tensor, there: Tensor) -> Tensor:

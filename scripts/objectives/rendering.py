@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from scripts.errors import InputError
 from scripts.labels import VOID
-from scripts.objectives.regions import around, class_means, fitted, painted, windows_about
+from scripts.objectives.regions import around, class_means, fitted, moved_to, painted, windows_about
 from scripts.objectives.terms import forward_together
 
 
@@ -55,6 +55,7 @@ class Rendering:
         InputError: for a share outside its range, or a negative margin.
     """
 
+    pose: str = "own"
     likeness: float = 0.6
     shades: bool = True
     margin: int = 4
@@ -80,20 +81,24 @@ class Rendering:
         shades = class_means(image, known, region)
         return Scene(mask, image, region, shades if self.shades else torch.zeros_like(shades))
 
-    def placed(self, label: Tensor, other_label: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-        """For each heart of ``there`` the label that is most like it, brought to it under its further warp, and E around both.
+    def placed(self, label: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+        """For each heart of ``there`` the label that is most like it, brought to it, and E around both.
 
         Args:
-            label, other_label: (B, H, W) int64, 255 = void, taken for background; the second is the first under a further warp.
+            label: (B, H, W) int64, 255 = void, taken for background.
             there: (B, H, W) int64, the teacher's classes.
 
         Returns:
             (B, H, W) int64, and (B, 1, H, W) bool, empty where the two are too different, or ``there`` has no heart.
         """
-        label, other_label = label.where(label != VOID, 0), other_label.where(other_label != VOID, 0)
-        placed, likeness = fitted(label, there, other_label)
+        label = label.where(label != VOID, 0)
+        if self.pose == "likest":
+            placed, likeness = fitted(label, there)
+            like = (likeness >= self.likeness) & (likeness > 0)
+        else:
+            placed = moved_to(label, there)
+            like = (there > 0).flatten(1).any(1) & (placed > 0).flatten(1).any(1)
         region = self.region((there > 0) | (placed > 0))
-        like = (likeness >= self.likeness) & (likeness > 0)
         return placed, region & like.view(-1, 1, 1, 1)
 
     def rendered(self, generator: nn.Module, together: bool, scenes: Mapping[str, Scene]) -> dict[str, Tensor]:

@@ -42,7 +42,7 @@ def test_a_heart_is_painted_in_its_shades_and_the_generator_adds_to_it() -> None
 def test_a_label_is_brought_to_the_teachers_heart_and_void_is_background() -> None:
     label = disc(20, 25)
     label[:, :5] = VOID
-    placed, region = Rendering().placed(label, label, disc(28, 18))
+    placed, region = Rendering(pose="likest").placed(label, disc(28, 18))
     assert torch.equal(placed, disc(28, 18))
     assert torch.equal(region, Rendering().region(placed > 0))
 
@@ -50,9 +50,9 @@ def test_a_label_is_brought_to_the_teachers_heart_and_void_is_background() -> No
 def test_of_one_that_is_too_different_no_pixel_is_rendered() -> None:
     wall_alone = disc(20, 25).clamp(max=1)
     for likeness, rendered in ((0.6, True), (0.8, False)):
-        assert Rendering(likeness=likeness).placed(wall_alone, wall_alone, disc(28, 18))[1].any() == rendered
+        assert Rendering(pose="likest", likeness=likeness).placed(wall_alone, disc(28, 18))[1].any() == rendered
     nothing = torch.zeros_like(wall_alone)
-    assert not Rendering(likeness=0).placed(wall_alone, wall_alone, nothing)[1].any()
+    assert not Rendering(pose="likest", likeness=0).placed(wall_alone, nothing)[1].any()
 
 
 @pytest.mark.parametrize(
