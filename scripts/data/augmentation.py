@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from scripts.errors import InputError
-from scripts.labels import VOID
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,6 @@ class Warp:
         shift: share of the image's size, either way.
         elastic: displacement as a share of the image's size (standard deviation at the nodes of a coarse grid).
         flip: mirror each axis with probability 1/2.
-        swelling: exponent e; about the centre of one of its classes above 0 a labelled image is drawn together, so that what is
-            hollow gets thick walls and a small cavity, or swells, so that they get thin: by e to 1/e, log-uniformly; 1 for neither.
 
     Raises:
         InputError: a negative number, or a factor below 1.
@@ -42,11 +39,9 @@ class Warp:
     shift: float = 0.08
     elastic: float = 0.012
     flip: bool = True
-    swelling: float = 1.0
 
     def __post_init__(self) -> None:
-        factors = (self.scale, self.stretch, self.swelling)
-        if min(self.rotation, self.shift, self.elastic) < 0 or min(factors) < 1:
+        if min(self.rotation, self.shift, self.elastic) < 0 or min(self.scale, self.stretch) < 1:
             raise InputError(f"a warp takes numbers >= 0 and factors >= 1, got {self}.")
 
     def grid(self, count: int, size: tuple[int, int], random: Generator) -> Tensor:
@@ -64,43 +59,6 @@ class Warp:
         grid = F.affine_grid(torch.cat([linear, shift.unsqueeze(-1)], -1), [count, 1, *size], align_corners=False)
         nodes = 2 * self.elastic * torch.randn(count, 2, 6, 6, generator=random, device=random.device)
         return grid + F.interpolate(nodes, size, mode="bicubic", align_corners=True).movedim(1, -1)
-
-    def labeled_grid(self, label: Tensor, random: Generator) -> Tensor:
-        """The same for images with ``label`` (B, H, W) int64, with swelling."""
-        grid = self.grid(len(label), (label.shape[-2], label.shape[-1]), random)
-        if self.swelling == 1:
-            return grid
-        return swollen(grid, label, self.swelling ** _symmetric(len(label), random), random)
-
-
-def swollen(grid: Tensor, label: Tensor, exponent: Tensor, random: Generator) -> Tensor:
-    """``grid``, in which what lies at r from the centre of one class above 0 comes to lie at R (r / R)^exponent, if r < R.
-
-    The class is one that the label has, drawn, and R one to two times the radius of a disc as large. Where walls lie across R they
-    get thicker or thinner; where they lie within it, all changes its size. A label of background alone is left as it is.
-
-    Args:
-        grid: (B, H, W, 2) positions, as ``F.grid_sample`` has them.
-        label: (B, H, W) int64.
-        exponent: (B,) above 0; above 1 what is inside shrinks.
-        random: of the draws; a class is drawn as often as it is large.
-    """
-    heart = (label > 0) & (label != VOID)
-    drawn = (torch.rand(label.shape, generator=random, device=label.device) * heart).flatten(1).argmax(1)
-    of_class = heart & (label == label.flatten(1).gather(1, drawn[:, None]).unsqueeze(2))
-    size = grid.new_tensor([label.shape[-1], label.shape[-2]])
-    pixels = (
-        F.affine_grid(torch.eye(2, 3, device=grid.device)[None], [1, 1, *label.shape[-2:]], align_corners=False)
-        * size
-        / 2
-    )
-    weight = of_class.unsqueeze(-1)
-    centre = (pixels * weight).sum((1, 2), keepdim=True) / weight.sum((1, 2), keepdim=True).clamp(min=1)
-    radius = (of_class.sum((1, 2)) / pi).sqrt() * (1 + torch.rand(len(label), generator=random, device=label.device))
-    radius = radius.clamp(min=1e-6).view(-1, 1, 1, 1)
-    away = grid * size / 2 - centre
-    share = (away.norm(dim=-1, keepdim=True) / radius).clamp(1e-3, 1)
-    return (centre + away * share ** (1 / exponent.view(-1, 1, 1, 1) - 1)) / (size / 2)
 
 
 @dataclass(frozen=True)
@@ -190,12 +148,12 @@ class BatchAugmentation:
         random = Generator(image.device).manual_seed(_number(self.seed, position))
         done = dict(batch)
         size = (int(image.shape[-2]), int(image.shape[-1]))
-        grid = self.warp.labeled_grid(label, random)
+        grid = self.warp.grid(len(image), size, random)
         warped, done["label"] = _warped(image, grid), _warped_label(label, grid)
         done["image"] = self.weak(warped, random)
         if self.views:
             done["strong_image"] = self.strong(warped, random)
-            done["other_label"] = _warped_label(done["label"], self.shapes.labeled_grid(done["label"], random))
+            done["other_label"] = _warped_label(done["label"], self.shapes.grid(len(image), size, random))
         if "unlabeled_image" in batch:
             others = batch["unlabeled_image"]
             warped = _warped(others, self.warp.grid(len(others), size, random))

@@ -2,18 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, pi
+from math import ceil
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from scripts.labels import VOID
-
-TURNS = 16
-"""Angles at which ``fitted`` tries a label, and as many again mirrored."""
-COARSE = 3
-"""Of how many pixels in a row it looks at one meanwhile."""
 
 
 def around(heart: Tensor, margin: int) -> Tensor:
@@ -67,68 +62,18 @@ def _window(occupied: Tensor, share: float) -> Tensor:
     return start.unsqueeze(1) + torch.arange(size, device=occupied.device)
 
 
-def fitted(labels: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-    """For each of ``there`` the one of ``labels`` that agrees best with it, at a coarse look, once its classes above 0 are
-    brought to the same centre and area (by a factor of at most 1.25 either way), turned and mirrored.
-
-    Args:
-        labels: (L, H, W) int64 classes; 0 comes in from outside.
-        there: (B, H, W) int64 classes.
-
-    Returns:
-        These labels, (B, H, W) int64, and their Dice with ``there``, (B,) float32, all classes above 0 counted together.
-    """
-    with torch.autocast(labels.device.type, enabled=False):  # bfloat16 would place pixels a quarter of one apart
-        poses = _poses(labels, there)
-        size = [max(1, length // COARSE) for length in labels.shape[-2:]]
-        looked = _looked_up(labels, poses.movedim(1, 0), size)  # (L, B, P, h, w)
-        same = torch.eye(2, 3, device=labels.device).expand(len(there), 1, 2, 3)
-        agreement = _agreement(looked, _looked_up(there, same, size))
-        best = agreement.movedim(1, 0).flatten(1).argmax(1)
-        chosen, items = labels[best // poses.shape[2]], torch.arange(len(there), device=labels.device)
-        label = _looked_up(chosen, poses.flatten(1, 2)[items, best].unsqueeze(1), there.shape[-2:]).squeeze(1)
-    return label, _agreement(label, there)
-
-
 def moved_to(label: Tensor, there: Tensor) -> Tensor:
     """``label`` (B, H, W) int64, its classes above 0 brought to the centre and area of those of ``there`` (B, H, W) int64 (by a factor of
     at most 1.25 either way); 0 comes in from outside."""
-    with torch.autocast(label.device.type, enabled=False):
+    with torch.autocast(label.device.type, enabled=False):  # bfloat16 would place pixels a quarter of one apart
         (ours, area), (theirs, wanted) = _centre_and_area(label > 0), _centre_and_area(there > 0)
-        linear = torch.eye(2, device=label.device) / (wanted / area).sqrt().clamp(0.8, 1.25).view(-1, 1, 1)
-        shift = ours[:, :, None] - linear @ theirs[:, :, None]
-        return _looked_up(label, torch.cat([linear, shift], -1).unsqueeze(1), label.shape[-2:]).squeeze(1)
-
-
-def _poses(labels: Tensor, there: Tensor) -> Tensor:
-    """Affine maps (B, L, P, 2, 3), as ``affine_grid`` has them, from positions in ``there`` to those in ``labels``."""
-    (ours, area), (theirs, wanted) = _centre_and_area(labels > 0), _centre_and_area(there > 0)
-    factor = (wanted[:, None] / area).sqrt().clamp(0.8, 1.25)
-    angle = torch.arange(TURNS, device=labels.device) * (2 * pi / TURNS)
-    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(-1, 2, 2)
-    turn = torch.cat([turn, turn * turn.new_tensor([-1, 1])])  # mirrored, too
-    height, width = labels.shape[-2:]
-    sides = turn.new_tensor([[1, height / width], [width / height, 1]])  # positions go from -1 to 1 along both
-    linear = turn * sides / factor[..., None, None, None]
-    # A point p of the result is looked up at ours + linear (p - theirs).
-    shift = ours[:, None, :, None] - linear @ theirs[:, None, None, :, None]
-    return torch.cat([linear, shift], -1)
-
-
-def _looked_up(labels: Tensor, maps: Tensor, size: Sequence[int]) -> Tensor:
-    """``labels`` (N, H, W) under maps (N, ..., 2, 3), at the nearest of their pixels: (N, ..., h, w) int64."""
-    count, *others = maps.shape[:-2]
-    grid = F.affine_grid(maps.reshape(-1, 2, 3), [maps[..., 0, 0].numel(), 1, *size], align_corners=False)
-    grid = grid.reshape(count, -1, size[1], 2)
-    found = F.grid_sample(labels.unsqueeze(1).float(), grid, mode="nearest", align_corners=False)
-    return found.round().long().view(count, *others, *size)
-
-
-def _agreement(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Dice over (..., H, W) int64, all classes above 0 together; 0 where there are none."""
-    both = ((ours == theirs) & (theirs > 0)).sum((-2, -1))
-    total = (ours > 0).sum((-2, -1)) + (theirs > 0).sum((-2, -1))
-    return 2 * both / total.clamp(min=1)
+        factor = (wanted / area).sqrt().clamp(0.8, 1.25)
+        # A point p of the result is looked up at ours + (p - theirs) / factor.
+        linear = torch.eye(2, device=label.device) / factor.view(-1, 1, 1)
+        shift = ours.unsqueeze(-1) - linear @ theirs.unsqueeze(-1)
+        grid = F.affine_grid(torch.cat([linear, shift], -1), [len(label), 1, *label.shape[-2:]], align_corners=False)
+        moved = F.grid_sample(label.unsqueeze(1).float(), grid, mode="nearest", align_corners=False)
+    return moved.squeeze(1).round().long()
 
 
 def class_means(image: Tensor, mask: Tensor, region: Tensor) -> Tensor:

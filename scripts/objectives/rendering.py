@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from scripts.errors import InputError
 from scripts.labels import VOID
-from scripts.objectives.regions import around, class_means, fitted, moved_to, painted, windows_about
+from scripts.objectives.regions import around, class_means, moved_to, painted, windows_about
 from scripts.objectives.terms import forward_together
 
 
@@ -46,27 +46,21 @@ class Rendering:
     """How hearts are rendered.
 
     Attributes:
-        likeness: Dice, in [0, 1], of a label, brought to the teacher's heart, with the teacher's classes, below which it is not rendered.
         shades: whether E is painted in the shades of its classes; otherwise it is erased, and the generator has to guess them.
         margin: pixels around a heart that belong to E.
         window: share of the images' height and width, in (0, 1], that the generator sees, about the heart; E ends where it does.
 
     Raises:
-        InputError: for a share outside its range, or a negative margin.
+        InputError: for a window outside (0, 1], or a negative margin.
     """
 
-    pose: str = "own"
-    likeness: float = 0.6
     shades: bool = True
     margin: int = 4
     window: float = 0.5
 
     def __post_init__(self) -> None:
-        for name, value in {"likeness": self.likeness, "window": self.window}.items():
-            if not 0 <= value <= 1:
-                raise InputError(f"{name} must lie in [0, 1], got {value!r}.")
-        if not self.window:
-            raise InputError("window must be above 0: give 1 for the whole image.")
+        if not 0 < self.window <= 1:
+            raise InputError(f"window must lie in (0, 1], got {self.window!r}: give 1 for the whole image.")
         if self.margin < 0:
             raise InputError(f"margin must be 0 or more pixels, got {self.margin!r}.")
 
@@ -82,24 +76,19 @@ class Rendering:
         return Scene(mask, image, region, shades if self.shades else torch.zeros_like(shades))
 
     def placed(self, label: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-        """For each heart of ``there`` the label that is most like it, brought to it, and E around both.
+        """``label`` brought to the hearts of ``there``, and E around both.
 
         Args:
             label: (B, H, W) int64, 255 = void, taken for background.
             there: (B, H, W) int64, the teacher's classes.
 
         Returns:
-            (B, H, W) int64, and (B, 1, H, W) bool, empty where the two are too different, or ``there`` has no heart.
+            (B, H, W) int64, and (B, 1, H, W) bool, empty where one of the two has no heart.
         """
-        label = label.where(label != VOID, 0)
-        if self.pose == "likest":
-            placed, likeness = fitted(label, there)
-            like = (likeness >= self.likeness) & (likeness > 0)
-        else:
-            placed = moved_to(label, there)
-            like = (there > 0).flatten(1).any(1) & (placed > 0).flatten(1).any(1)
-        region = self.region((there > 0) | (placed > 0))
-        return placed, region & like.view(-1, 1, 1, 1)
+        placed = moved_to(label.where(label != VOID, 0), there)
+        hearts = (there > 0, placed > 0)
+        both = torch.stack([heart.flatten(1).any(1) for heart in hearts]).all(0)
+        return placed, self.region(hearts[0] | hearts[1]) & both.view(-1, 1, 1, 1)
 
     def rendered(self, generator: nn.Module, together: bool, scenes: Mapping[str, Scene]) -> dict[str, Tensor]:
         """The images of ``scenes``, (B, C, H, W), by name; ``together``: in one pass of ``generator``."""

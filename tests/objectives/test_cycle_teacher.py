@@ -21,7 +21,6 @@ from scripts.objectives.cycle_teacher import (
     consistency,
     image_cycle,
 )
-from scripts.objectives.regions import fitted
 from scripts.objectives.terms import soft_dice_loss
 from scripts.training.averaging import average_of
 from scripts.training.trainer import frozen
@@ -293,15 +292,6 @@ def test_without_shades_hearts_are_erased(batch: dict[str, Tensor]) -> None:
     assert (image * region).abs().max() == 0
 
 
-def test_a_label_unlike_the_teachers_heart_is_not_rendered(batch: dict[str, Tensor]) -> None:
-    t = objective(rendering={"pose": "likest", "likeness": 0.0}).translate(batch)
-    likeness = fitted(batch["other_label"], t["pseudo_label"])[1]
-    assert ((likeness > 0.5) & (likeness < 1)).all()
-    for wanted in sorted(likeness.tolist()):
-        t = objective(rendering={"pose": "likest", "likeness": wanted + 1e-4}).translate(batch)
-        assert torch.equal(t["rendered_region"].flatten(1).any(1), likeness > wanted + 1e-4)
-
-
 def test_mixed_images_carry_the_labels_of_their_parts(batch: dict[str, Tensor]) -> None:
     made = objective()
     seen: list[Tensor] = []
@@ -380,24 +370,10 @@ def test_one_pass_of_the_generator_and_two_of_the_segmentor(batch: dict[str, Ten
     assert calls == {"segmentor": 2, "image_generator": 1}
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"confidence": 1.5},
-        {"warm_up": -1},
-        {"ramp": 2},
-        {"rendering": {"window": 1.1}},
-        {"rendering": {"likeness": -0.1}},
-    ],
-)
+@pytest.mark.parametrize("options", [{"confidence": 1.5}, {"warm_up": -1}, {"ramp": 2}, {"end": 1.1}, {"fade": -0.1}])
 def test_shares_outside_their_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(InputError, match=r"must lie in \[0, 1\]"):
         objective(**options)
-
-
-def test_a_window_of_nothing_is_refused() -> None:
-    with pytest.raises(InputError, match="window must be above 0"):
-        objective(rendering={"window": 0})
 
 
 def test_a_method_without_a_teacher_is_refused() -> None:
