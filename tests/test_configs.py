@@ -43,14 +43,21 @@ DATA = {
     "own photographs": DataCase("data_folder.json", {"size": [32, 36]}, (3, 32, 36), 3),
     "own volumes": DataCase("data_folder.json", {"size": [32, 32], "spacing": [2, 2]}, (1, 32, 32), 3),
 }
-METHODS = (None, "method_supervised.json", "method_adversarial.json", "method_cycle_teacher.json")
+METHODS = (
+    None,
+    "method_supervised.json",
+    "method_adversarial.json",
+    "method_mean_teacher.json",
+    "method_cycle_teacher.json",
+)
 DISCRIMINATORS = {
     None: {"mask_discriminator", "image_discriminator"},
     "method_supervised.json": set(),
     "method_adversarial.json": {"mask_discriminator"},
+    "method_mean_teacher.json": set(),
     "method_cycle_teacher.json": {"mask_discriminator", "image_discriminator"},
 }
-AT_ONCE = {"method_cycle_teacher.json": {"objective__warm_up": 0}}
+AT_ONCE = {name: {"objective__warm_up": 0} for name in ("method_mean_teacher.json", "method_cycle_teacher.json")}
 """Settings with which all terms of a method act from the first step."""
 PAIRS = [pytest.param(data, method, id=f"{data} x {method or 'the paper'}") for data, method in product(DATA, METHODS)]
 OVERLAYS = [*(path.name for path in sorted(CONFIGS.glob("data_*.json"))), *METHODS[1:]]
