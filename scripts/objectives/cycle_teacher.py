@@ -167,9 +167,15 @@ class CycleTeacherObjective(MeanTeacherObjective):
         self._merge["image_generator"] = not has_batch_statistics(image_generator)
 
     def schedule(self, progress: float) -> dict[str, Any]:
-        """``factors`` of the terms, in [0, 1], at ``progress`` in [0, 1)."""
-        factors, left = super().schedule(progress)["factors"], self._left(progress)
-        return {"factors": {term: factor * left if term in PASSING else factor for term, factor in factors.items()}}
+        """The mean teacher's, and ``left``, the further factor of the terms that end, and ``passing``, whether it is more than 0."""
+        over = (progress - self.end) / self.fade if self.fade else 1.0
+        left = max(0.0, 1 - over) if progress >= self.end else 1.0
+        return super().schedule(progress) | {"left": left, "passing": left > 0}
+
+    def active(self, batch: Mapping[str, Any]) -> set[str]:
+        """Names of the terms that count by their weights and the batch's ``unsupervised`` and ``passing`` (True if absent)."""
+        active = super().active(batch)
+        return active if batch.get("passing", True) else active - PASSING
 
     def translate(self, batch: Mapping[str, Tensor], everything: bool = False) -> dict[str, Tensor]:
         """Both generators, both ways, in two passes of S and one of T and G.
@@ -244,11 +250,9 @@ class CycleTeacherObjective(MeanTeacherObjective):
                 "--weights#mask_adversarial 0."
             )
 
-    def _left(self, progress: float) -> float:
-        """1 until the end of cycles and discriminators, then down to 0, in a line."""
-        if progress < self.end:
-            return 1.0
-        return max(0.0, 1 - (progress - self.end) / self.fade) if self.fade else 0.0
+    def _strength(self, name: str, batch: Mapping[str, Any]) -> Any:
+        strength = super()._strength(name, batch)
+        return strength * batch.get("left", 1) if name in PASSING else strength
 
     def _cycled_mask(self, t: Mapping[str, Tensor]) -> Tensor:
         """What G sees in the image cycle, (B, K, H, W), by ``mask_input``."""

@@ -110,14 +110,16 @@ class MeanTeacherObjective:
         self._merge = {"segmentor": not has_batch_statistics(segmentor)}
 
     def schedule(self, progress: float) -> dict[str, Any]:
-        """``factors`` of the terms, in [0, 1], at ``progress`` in [0, 1)."""
-        begun = self._begun(progress)
-        return {"factors": {term: begun if term in self.unsupervised else 1.0 for term in self.term_needs}}
+        """``strength``, the factor of the unsupervised terms at ``progress`` in [0, 1): 0 in the warm-up, then exp(-5 (1 - s)^2) as s
+        goes from 0 to 1 over the ramp (Laine and Aila 2017); and ``unsupervised``: whether it is more than 0."""
+        begun = (progress - self.warm_up) / self.ramp if self.ramp else 1.0
+        strength = exp(-5 * (1 - min(1.0, begun)) ** 2) if progress >= self.warm_up else 0.0
+        return {"strength": strength, "unsupervised": strength > 0}
 
     def active(self, batch: Mapping[str, Any]) -> set[str]:
-        """Names of the terms that count by their weights and the batch's ``factors`` (1 if absent)."""
-        factors = batch.get("factors", {})
-        return {term for term in self.weights.active() if factors.get(term, 1)}
+        """Names of the terms that count by their weights and the batch's ``unsupervised`` (True if absent)."""
+        active = self.weights.active()
+        return active if batch.get("unsupervised", True) else active - self.unsupervised
 
     def translate(self, batch: Mapping[str, Tensor], everything: bool = False) -> dict[str, Tensor]:
         """One pass of S and one of T.
@@ -143,10 +145,9 @@ class MeanTeacherObjective:
         return t | forward_together(self.generators["segmentor"], self._merge["segmentor"], images)
 
     def generator_terms(self, batch: Mapping[str, Any], t: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The active terms, scalars, times their ``factors``. The discriminators are only read."""
-        active, factors = self.active(batch), batch.get("factors", {})
-        terms = self._terms(with_views(batch), t)
-        return {name: factors.get(name, 1) * term() for name, term in terms.items() if name in active}
+        """The active terms, scalars, times their strength. The discriminators are only read."""
+        active, terms = self.active(batch), self._terms(with_views(batch), t)
+        return {name: self._strength(name, batch) * term() for name, term in terms.items() if name in active}
 
     def fakes(self, t: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
         """None: there is no discriminator."""
@@ -180,12 +181,9 @@ class MeanTeacherObjective:
                 "--augmentation#views true, or a weight of 0."
             )
 
-    def _begun(self, progress: float) -> float:
-        """0 in the warm-up, then exp(-5 (1 - s)^2) as s goes from 0 to 1 over the ramp (Laine and Aila 2017)."""
-        if progress < self.warm_up:
-            return 0.0
-        share = min(1.0, (progress - self.warm_up) / self.ramp) if self.ramp else 1.0
-        return exp(-5 * (1 - share) ** 2)
+    def _strength(self, name: str, batch: Mapping[str, Any]) -> Any:
+        """By how much the term counts, a number or a scalar tensor (1 if the batch does not say)."""
+        return batch.get("strength", 1) if name in self.unsupervised else 1
 
     @torch.no_grad()
     def _teach(self, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from scripts.objectives.cycle_teacher import (
     image_cycle,
 )
 from scripts.training.averaging import average_of
+from scripts.training.losses import StepLosses
 from scripts.training.trainer import frozen
 
 CLASSES, SIZE = 3, 32
@@ -276,9 +277,7 @@ def test_the_unsupervised_terms_wait_and_then_grow(batch: dict[str, Tensor]) -> 
     made = objective(warm_up=0.2, ramp=0.4, end=1)
 
     def strength(progress: float) -> float:
-        (factor,) = {made.schedule(progress)["factors"][term] for term in UNSUPERVISED}
-        assert all(made.schedule(progress)["factors"][term] == 1 for term in set(TERMS) - UNSUPERVISED)
-        return factor
+        return float(made.schedule(progress)["strength"])
 
     assert [strength(p) for p in (0.0, 0.19, 0.6, 0.99)] == [0, 0, 1, 1]
     assert 0 < strength(0.2) < strength(0.4) < 1
@@ -295,10 +294,12 @@ def test_the_unsupervised_terms_wait_and_then_grow(batch: dict[str, Tensor]) -> 
 
 def test_cycles_and_discriminators_fade_and_end_and_the_teacher_stays(batch: dict[str, Tensor]) -> None:
     made = objective(warm_up=0.1, ramp=0.2, end=0.6, fade=0.2)
-    for progress, left in ((0.59, 1), (0.65, 0.75), (0.75, 0.25), (0.81, 0), (0.99, 0)):
-        factors = made.schedule(progress)["factors"]
-        assert all(factors[term] == pytest.approx(left) for term in PASSING)
-        assert {factors[term] for term in set(TERMS) - PASSING} == {1}
+    whole = made.generator_terms(batch, made.translate(batch))
+    for progress, left in ((0.59, 1), (0.65, 0.75), (0.75, 0.25)):
+        now = batch | made.schedule(progress)
+        for name, term in made.generator_terms(now, made.translate(now)).items():
+            expected = float(whole[name].detach()) * (left if name in PASSING else 1)
+            assert float(term.detach()) == pytest.approx(expected, rel=1e-3), (name, progress)
     late = batch | made.schedule(0.9)
     calls: Counter = Counter()
     for name, network in (*made.generators.items(), *made.discriminators.items()):
@@ -358,3 +359,27 @@ def test_an_unknown_input_or_weight_is_refused() -> None:
         objective(image_input="soft")
     with pytest.raises(TypeError, match="consistancy"):
         objective({"consistancy": 1.0})
+
+
+def test_compiled_it_has_one_program_for_each_phase_of_the_schedule(batch: dict[str, Tensor]) -> None:
+    """Warm-up, all terms, the teacher alone, and the discriminators."""
+    programs: list[torch.fx.GraphModule] = []
+
+    def counting(program: torch.fx.GraphModule, inputs: list) -> object:
+        programs.append(program)
+        return program.forward
+
+    torch.compiler.reset()
+    torch._dynamo.register_backend(counting, name="counting_phases")
+    made = objective(warm_up=0.1, ramp=0.2, end=0.6, fade=0.1)
+    step, counts = StepLosses(made, "counting_phases", torch.device("cpu")), {}
+    for progress in (0.0, 0.05, 0.15, 0.25, 0.5, 0.62, 0.68, 0.75, 0.9):
+        schedule = made.schedule(progress).items()
+        scheduled = batch | {n: torch.full((), v) if isinstance(v, float) else v for n, v in schedule}
+        _, terms, translated = step.generators(scheduled)
+        fakes = made.fakes(translated)
+        if fakes:
+            step.discriminators(scheduled, translated, fakes)
+        counts[progress] = (len(programs), len(terms))
+    phases = [(1, 3)] * 2 + [(3, 8)] * 5 + [(4, 3)] * 2
+    assert list(counts.values()) == phases
