@@ -31,7 +31,10 @@ def specs(*arguments: str) -> list:
 def test_cells_are_seeds_by_patients_by_arms() -> None:
     found = specs("--labeled_patients", "3", "7", "--seeds", "0", "1")
     assert [(c.seed, c.settings["labeled_patients"], c.arm) for c in found] == [
-        (seed, count, arm) for seed in (0, 1) for count in (3, 7) for arm in ("supervised", "cycle teacher")
+        (seed, count, arm)
+        for seed in (0, 1)
+        for count in (3, 7)
+        for arm in ("supervised", "mean teacher", "cycle teacher")
     ]
     assert len({cell.name for cell in found}) == len(found)
     assert {cell.settings["split"] for cell in found} == {SPLIT}
