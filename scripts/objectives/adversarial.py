@@ -96,7 +96,7 @@ class AdversarialObjective:
         for name, value in (("confidence", confidence), ("warm_up", warm_up)):
             if not 0 <= value <= 1:
                 raise InputError(f"{name} must lie in [0, 1], got {value!r}.")
-        self.weights = weights if isinstance(weights, AdversarialWeights) else AdversarialWeights(**(weights or {}))
+        self.weights = AdversarialWeights.of(weights)
         self.num_classes = num_classes
         self.confidence = confidence
         self.warm_up = warm_up

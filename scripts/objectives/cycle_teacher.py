@@ -7,9 +7,8 @@ tint where G is concerned, y~ a warped label, E a region around a heart.
 
 The image cycle cannot close through a mask of a few classes, since the texture of the background is not in it. So G is given the
 surroundings, and what shade each class has in the image: it sees a window of the image in which E is painted in these shades by the
-mask, and changes E alone. And a cycle trains the
-generator that closes it, unless it is told otherwise: what the other one made is data, as in back-translation (Sennrich et al. 2016), so
-that the two cannot agree on a code.
+mask, and changes E alone. And a cycle trains the generator that closes it, unless it is told otherwise: what the other one made is
+data, as in back-translation (Sennrich et al. 2016), so that the two cannot agree on a code.
 """
 
 from collections.abc import Callable, Mapping, Set
@@ -114,7 +113,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
 
     Raises:
         TypeError: for a weight, or a setting of ``rendering``, of an unknown name.
-        InputError: for another ``mask_input`` or ``image_input``, a share outside [0, 1], or no teacher; see ``Rendering``; in
+        InputError: for another ``mask_input`` or ``image_input``, a share outside [0, 1], an ``end`` before ``warm_up``, or no teacher; see ``Rendering``; in
             ``translate`` for a batch without boxes, or of one item, where a term mixes items.
     """
 
@@ -150,6 +149,10 @@ class CycleTeacherObjective(MeanTeacherObjective):
     ) -> None:
         super().__init__(segmentor, teacher, num_classes, weights, confidence, warm_up, ramp)
         check_shares(end=end, fade=fade)
+        if end <= warm_up:
+            raise InputError(
+                f"cycles and discriminators would end, at {end}, before they begin: give end above warm_up, {warm_up}."
+            )
         for name, choice, choices in (
             ("mask_input", mask_input, MASK_INPUTS),
             ("image_input", image_input, IMAGE_INPUTS),
@@ -200,10 +203,9 @@ class CycleTeacherObjective(MeanTeacherObjective):
     def fakes(self, t: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
         """Detached fakes of the discriminators whose terms are active."""
         fakes: dict[str, tuple[Tensor, ...]] = {}
-        active = self.weights.active()
-        if "mask_adversarial" in active and "generated_mask" in t:
+        if "generated_mask" in t:
             fakes["mask_discriminator"] = (t["generated_mask"].detach(),)
-        if "image_adversarial" in active and "generated_image" in t:
+        if "image_adversarial" in self.weights.active() and "generated_image" in t:
             fakes["image_discriminator"] = (t["generated_image"].detach(), t["rendered_region"])
         return fakes
 

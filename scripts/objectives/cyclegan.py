@@ -142,7 +142,7 @@ class CycleGANObjective:
     ) -> None:
         if mask_input not in ("soft", "straight-through"):
             raise InputError(f'mask_input must be "soft" or "straight-through", got {mask_input!r}.')
-        self.weights = weights if isinstance(weights, CycleGANWeights) else CycleGANWeights(**(weights or {}))
+        self.weights = CycleGANWeights.of(weights)
         self.num_classes = num_classes
         self.mask_input = mask_input
         self.generators = nn.ModuleDict({"segmentor": segmentor, "image_generator": image_generator})

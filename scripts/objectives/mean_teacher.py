@@ -69,7 +69,7 @@ class MeanTeacherObjective:
         warm_up, ramp: shares of the training, before the unsupervised terms begin and until they have their full weight.
 
     Raises:
-        TypeError: for a weight of an unknown name.
+        TypeError: for a weight of an unknown name, or weights of another method.
         InputError: for a share outside [0, 1], or no teacher; in ``translate`` for a batch without boxes, where a term mixes items.
     """
 
@@ -99,7 +99,7 @@ class MeanTeacherObjective:
         if teacher is None:
             raise InputError("this method needs a teacher, the moving average: give ema_decay in [0, 1), as 0.99.")
         check_shares(confidence=confidence, warm_up=warm_up, ramp=ramp)
-        self.weights = weights if isinstance(weights, Weights) else self.weights_type(**(weights or {}))
+        self.weights = self.weights_type.of(weights)
         self.teacher = teacher
         self.num_classes = num_classes
         self.confidence = confidence
@@ -122,10 +122,10 @@ class MeanTeacherObjective:
         return active if batch.get("unsupervised", True) else active - self.unsupervised
 
     def translate(self, batch: Mapping[str, Tensor], everything: bool = False) -> dict[str, Tensor]:
-        """One pass of S and one of T.
+        """One pass of S, and one of T if it is needed.
 
         Returns:
-            What is needed of ``logits`` S(x); ``mixed_logits`` and ``mixed_label``; ``unlabeled_logits`` S(x'); ``pseudo_label``, the classes
+            What is needed of ``logits`` S(x); ``mixed_logits`` and ``mixed_label``; ``unlabeled_logits`` S(x'), which no term here reads; ``pseudo_label``, the classes
             of T(x'), and ``sure_label``, the same with 255 where T is not sure; and ``mask`` of the label, (B, K, H, W).
         """
         batch = with_views(batch)
@@ -145,7 +145,7 @@ class MeanTeacherObjective:
         return t | forward_together(self.generators["segmentor"], self._merge["segmentor"], images)
 
     def generator_terms(self, batch: Mapping[str, Any], t: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The active terms, scalars, times their strength. The discriminators are only read."""
+        """The active terms, scalars, times their strength."""
         active, terms = self.active(batch), self._terms(with_views(batch), t)
         return {name: self._strength(name, batch) * term() for name, term in terms.items() if name in active}
 
@@ -168,12 +168,12 @@ class MeanTeacherObjective:
         }
 
     def _needed(self, batch: Mapping[str, Tensor], everything: bool) -> set[str]:
-        """What the active terms read, or all that a batch without boxes gives."""
+        """What the active terms read, or, for everything, all terms but those of mixed images."""
         terms = set(self.term_needs) - self.of_mixed if everything else self.active(batch)
         return set().union(*(self.term_needs[term] for term in terms))
 
     def _check(self, batch: Mapping[str, Tensor]) -> None:
-        """Refuse what would fail, or teach nonsense, once the unsupervised terms begin."""
+        """Refuse what would fail once the unsupervised terms begin."""
         mixing = sorted(self.of_mixed & self.weights.active())
         if mixing and "mix" not in batch:
             raise InputError(

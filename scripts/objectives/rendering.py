@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from scripts.configuration import flag
 from scripts.errors import InputError
 from scripts.labels import VOID
 from scripts.objectives.regions import around, class_means, moved_to, painted, windows_about
@@ -51,7 +52,7 @@ class Rendering:
         window: share of the images' height and width, in (0, 1], that the generator sees, about the heart; E ends where it does.
 
     Raises:
-        InputError: for a window outside (0, 1], or a negative margin.
+        InputError: for a window outside (0, 1], a negative margin, or shades neither true nor false.
     """
 
     shades: bool = True
@@ -59,6 +60,7 @@ class Rendering:
     window: float = 0.5
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "shades", flag(self.shades, "objective#rendering#shades"))  # "false" on a command line
         if not 0 < self.window <= 1:
             raise InputError(f"window must lie in (0, 1], got {self.window!r}: give 1 for the whole image.")
         if self.margin < 0:

@@ -32,7 +32,7 @@ class SupervisedObjective:
     needs_unlabeled = False
 
     def __init__(self, segmentor: nn.Module, weights: SupervisedWeights | Mapping[str, float] | None = None) -> None:
-        self.weights = weights if isinstance(weights, SupervisedWeights) else SupervisedWeights(**(weights or {}))
+        self.weights = SupervisedWeights.of(weights)
         self.generators = nn.ModuleDict({"segmentor": segmentor})
         self.discriminators = nn.ModuleDict()
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import isfinite
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,19 @@ class Weights:
                 f"all weights are 0, so nothing would be trained: give one of {', '.join(n for n, _ in self.items())} a "
                 "positive weight."
             )
+
+    @classmethod
+    def of(cls, given: "Weights | Mapping[str, float] | None") -> Self:
+        """``given`` if it is of this class, or weights by these names, the others as they are here.
+
+        Raises:
+            TypeError: for a name that no term has, or weights of another class.
+        """
+        if type(given) is cls:
+            return given
+        if isinstance(given, Weights):
+            raise TypeError(f"{cls.__name__} are needed, got {type(given).__name__}.")
+        return cls(**(given or {}))
 
     def items(self) -> list[tuple[str, float]]:
         return [(field.name, getattr(self, field.name)) for field in fields(self)]

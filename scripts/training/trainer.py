@@ -48,7 +48,7 @@ class AlternatingTrainer(SupervisedTrainer):
     float, and optionally ``files``, names for error messages. The trainer adds the objective's ``schedule`` of the share
     of all iterations that are done. After an iteration ``state.output`` holds every named
     term as a detached scalar on the device, their weighted sum as ``loss``, and ``image``, ``label``, ``pred``; after
-    an epoch ``state.metrics`` holds the mean of each. MONAI's iteration events are those of the generators' update.
+    an epoch ``state.metrics`` holds the mean of each over its iterations, 0 where it is not active. MONAI's iteration events are those of the generators' update.
 
     Args:
         objective: networks and terms.
@@ -128,6 +128,8 @@ class AlternatingTrainer(SupervisedTrainer):
         self.schedulers = {side: LambdaLR(optimizer, factor) for side, optimizer in self.optimizers.items()}
         on_cuda = self.state.device.type == "cuda"
         self.guard = FiniteGuard((50 if on_cuda else 1) if finite_check_interval is None else finite_check_interval)
+        self._sums: dict[str, Tensor] = {}
+        self._summed = 0
         self.on_exit = ExitStack()
         self.stateful: dict[str, Stateful] = {}  # handlers whose memory is saved with the training's
         self.add_event_handler(Events.STARTED, AlternatingTrainer._share_weights)
@@ -246,8 +248,10 @@ class AlternatingTrainer(SupervisedTrainer):
         processes.share_weights(self.objective.discriminators)
 
     def _start_epoch(self) -> None:
-        # An epoch that was broken off leaves neither sums nor gradients to this one.
-        self._sums: dict[str, Tensor] = {}
+        # An epoch that was broken off leaves neither sums nor gradients to this one, nor a term that has ended its mean.
+        for name in self._sums:
+            self.state.metrics.pop(name, None)
+        self._sums = {}
         self._summed = 0
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=self.optim_set_to_none)

@@ -18,6 +18,7 @@ from scripts.objectives.cycle_teacher import (
     CycleTeacherWeights,
     image_cycle,
 )
+from scripts.objectives.mean_teacher import MeanTeacherWeights
 from scripts.training.averaging import average_of
 from scripts.training.losses import StepLosses
 from scripts.training.trainer import frozen
@@ -297,7 +298,9 @@ def test_cycles_and_discriminators_fade_and_end_and_the_teacher_stays(batch: dic
     whole = made.generator_terms(batch, made.translate(batch))
     for progress, left in ((0.59, 1), (0.65, 0.75), (0.75, 0.25)):
         now = batch | made.schedule(progress)
-        for name, term in made.generator_terms(now, made.translate(now)).items():
+        terms = made.generator_terms(now, made.translate(now))
+        assert set(terms) == set(TERMS)
+        for name, term in terms.items():
             expected = float(whole[name].detach()) * (left if name in PASSING else 1)
             assert float(term.detach()) == pytest.approx(expected, rel=1e-3), (name, progress)
     late = batch | made.schedule(0.9)
@@ -308,6 +311,30 @@ def test_cycles_and_discriminators_fade_and_end_and_the_teacher_stays(batch: dic
     assert set(made.generator_terms(late, t)) == {"segmentation", "dice", "consistency"}
     assert made.discriminator_terms(late, t, made.fakes(t)) == {}
     assert calls == {"segmentor": 1}
+
+
+def test_they_may_end_at_once_or_never() -> None:
+    at_once = objective(end=0.6, fade=0)
+    assert [at_once.schedule(p)["passing"] for p in (0.599, 0.6, 0.7)] == [True, False, False]
+    never = objective(end=1).schedule(0.999)
+    assert (never["passing"], never["left"]) == (True, 1)
+    with pytest.raises(InputError, match=r"would end, at 0\.1, before they begin: give end above warm_up, 0\.1"):
+        objective(end=0.1)
+
+
+@pytest.mark.parametrize("mask_input", ["detached", "soft"])
+def test_everything_but_mixed_images_is_made_for_the_panel(mask_input: str, batch: dict[str, Tensor]) -> None:
+    plain = {name: batch[name] for name in ("image", "label", "unlabeled_image")}
+    t = objective(only("segmentation"), mask_input=mask_input).translate(plain, everything=True)
+    images = {"restored_image", "reconstructed_image", "generated_image"}
+    assert images | {"logits", "reconstructed_logits", "pseudo_label"} <= set(t)
+    assert ("unlabeled_logits" in t) == (mask_input == "soft")
+    assert "mixed_logits" not in t
+
+
+def test_weights_of_another_method_are_refused() -> None:
+    with pytest.raises(TypeError, match="CycleTeacherWeights are needed, got MeanTeacherWeights"):
+        objective(MeanTeacherWeights())
 
 
 def test_what_no_term_reads_is_not_computed(batch: dict[str, Tensor]) -> None:

@@ -12,7 +12,7 @@ from scripts.errors import InputError
 from scripts.labels import VOID
 from scripts.networks.patch_discriminator import PatchDiscriminator
 from scripts.networks.resnet_generator import ResNetGenerator
-from scripts.objectives.cycle_teacher import CycleTeacherObjective
+from scripts.objectives.cycle_teacher import CycleTeacherObjective, CycleTeacherWeights
 from scripts.objectives.mean_teacher import MeanTeacherObjective, consistency
 from scripts.objectives.terms import soft_dice_loss
 
@@ -138,6 +138,8 @@ def test_without_a_teacher_boxes_or_a_known_weight_it_is_refused(batch: dict[str
     plain = {name: batch[name] for name in ("image", "label", "unlabeled_image")}
     with pytest.raises(InputError, match=r"no boxes to mix images by, for consistency: give --augment true"):
         objective().translate(plain)
-    assert "logits" in objective().translate(plain, everything=True)
+    assert set(objective().translate(plain, everything=True)) == {"logits", "mask"}
     with pytest.raises(TypeError, match="mask_cycle"):
         objective(weights={"mask_cycle": 1})
+    with pytest.raises(TypeError, match="MeanTeacherWeights are needed, got CycleTeacherWeights"):
+        objective(weights=CycleTeacherWeights())

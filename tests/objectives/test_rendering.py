@@ -59,8 +59,13 @@ def test_without_a_heart_on_either_side_no_pixel_is_rendered() -> None:
         ({"window": 1.1}, r"window must lie in \(0, 1\], got 1.1"),
         ({"window": 0}, "got 0: give 1 for the whole image"),
         ({"margin": -1}, "margin must be 0 or more"),
+        ({"shades": "perhaps"}, "must be true or false"),
     ],
 )
 def test_impossible_settings_are_refused(setting: dict[str, float], told: str) -> None:
     with pytest.raises(InputError, match=told):
         Rendering(**setting)
+
+
+def test_a_flag_is_read_as_the_command_line_gives_it() -> None:
+    assert Rendering(shades="false").shades is False

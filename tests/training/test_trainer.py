@@ -364,6 +364,22 @@ def test_schedule_drives_both_optimizers_whether_they_step_or_wait(weights: dict
     assert discriminators == generators
 
 
+def test_a_term_that_has_ended_has_no_mean_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    objective, seen = make_objective(), []
+    trainer = make_trainer(objective, make_batches(1), max_epochs=2)
+    whole = objective.generator_terms
+
+    def ending(batch: dict, t: dict) -> dict:
+        terms = whole(batch, t)
+        return {n: term for n, term in terms.items() if n != "image_cycle" or trainer.state.epoch == 1}
+
+    monkeypatch.setattr(objective, "generator_terms", ending)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda e: seen.append(set(e.state.metrics)))
+    trainer.run()
+    assert seen[0] - seen[1] == {"image_cycle"}
+    assert seen[1] < seen[0]
+
+
 def test_supervised_only_needs_no_unlabeled_images_and_trains_the_segmentor_alone() -> None:
     batches = [{name: batch[name] for name in ("image", "label")} for batch in make_batches(2)]
     objective = make_objective(SUPERVISED)
