@@ -25,6 +25,20 @@ def phantom_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_phantom(tmp_path_factory.mktemp("data") / "phantom", patients=10, seed=0, smallest=True)
 
 
+@pytest.fixture
+def programs() -> list[torch.fx.GraphModule]:
+    """What ``torch.compile`` with the backend "counting", which runs it as it is, has made of this test's functions."""
+    made: list[torch.fx.GraphModule] = []
+
+    def counting(program: torch.fx.GraphModule, inputs: list) -> Any:
+        made.append(program)
+        return program.forward
+
+    torch.compiler.reset()
+    torch._dynamo.register_backend(counting, name="counting")
+    return made
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data, where there is one."""

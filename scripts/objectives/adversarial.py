@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scripts.errors import InputError
 from scripts.objectives.cyclegan import segmentation
 from scripts.objectives.terms import (
     Weights,
+    check_shares,
     forward_together,
     has_batch_statistics,
     masked_mean,
@@ -93,9 +93,7 @@ class AdversarialObjective:
         confidence: float = 0.2,
         warm_up: float = 0.25,
     ) -> None:
-        for name, value in (("confidence", confidence), ("warm_up", warm_up)):
-            if not 0 <= value <= 1:
-                raise InputError(f"{name} must lie in [0, 1], got {value!r}.")
+        check_shares(confidence=confidence, warm_up=warm_up)
         self.weights = AdversarialWeights.of(weights)
         self.num_classes = num_classes
         self.confidence = confidence

@@ -29,7 +29,6 @@ from scripts.objectives.cyclegan import (
 from scripts.objectives.mean_teacher import (
     MeanTeacherObjective,
     MeanTeacherWeights,
-    check_shares,
     consistency,
     mixed,
     with_views,
@@ -38,6 +37,7 @@ from scripts.objectives.regions import foreground
 from scripts.objectives.rendering import Rendering, Scene
 from scripts.objectives.terms import (
     Weights,
+    check_shares,
     has_batch_statistics,
     masked_mean,
     one_hot,
@@ -113,8 +113,8 @@ class CycleTeacherObjective(MeanTeacherObjective):
 
     Raises:
         TypeError: for a weight, or a setting of ``rendering``, of an unknown name.
-        InputError: for another ``mask_input`` or ``image_input``, a share outside [0, 1], an ``end`` before ``warm_up``, or no teacher; see ``Rendering``; in
-            ``translate`` for a batch without boxes, or of one item, where a term mixes items.
+        InputError: for another ``mask_input`` or ``image_input``, a share outside [0, 1], an ``end`` before ``warm_up``, or no
+            teacher; see ``Rendering``; in ``translate`` for a batch without boxes, or of one item, where a term mixes items.
     """
 
     weights_type: ClassVar[type[Weights]] = CycleTeacherWeights

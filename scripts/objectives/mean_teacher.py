@@ -16,7 +16,15 @@ from torch import Tensor, nn
 from scripts.errors import InputError
 from scripts.labels import VOID
 from scripts.objectives.cyclegan import cross_entropy, segmentation
-from scripts.objectives.terms import Weights, forward_together, has_batch_statistics, one_hot, soft_dice_loss
+from scripts.objectives.supervised import SupervisedObjective
+from scripts.objectives.terms import (
+    Weights,
+    check_shares,
+    forward_together,
+    has_batch_statistics,
+    one_hot,
+    soft_dice_loss,
+)
 
 
 @dataclass(frozen=True)
@@ -48,14 +56,7 @@ def mixed(ours: Tensor, theirs: Tensor, inside: Tensor) -> Tensor:
     return torch.cat([ours.where(inside, theirs), theirs.where(inside, ours)])
 
 
-def check_shares(**shares: float) -> None:
-    """Raises InputError for one outside [0, 1]."""
-    for name, value in shares.items():
-        if not 0 <= value <= 1:
-            raise InputError(f"{name} must lie in [0, 1], got {value!r}.")
-
-
-class MeanTeacherObjective:
+class MeanTeacherObjective(SupervisedObjective):
     """Networks and terms, for ``scripts.training.trainer.AlternatingTrainer``.
 
     A batch holds, beyond the trainer's, the views of ``scripts.data.augmentation.BatchAugmentation``.
@@ -99,14 +100,12 @@ class MeanTeacherObjective:
         if teacher is None:
             raise InputError("this method needs a teacher, the moving average: give ema_decay in [0, 1), as 0.99.")
         check_shares(confidence=confidence, warm_up=warm_up, ramp=ramp)
-        self.weights = self.weights_type.of(weights)
+        super().__init__(segmentor, weights)
         self.teacher = teacher
         self.num_classes = num_classes
         self.confidence = confidence
         self.warm_up = warm_up
         self.ramp = ramp
-        self.generators = nn.ModuleDict({"segmentor": segmentor})
-        self.discriminators = nn.ModuleDict()
         self._merge = {"segmentor": not has_batch_statistics(segmentor)}
 
     def schedule(self, progress: float) -> dict[str, Any]:
@@ -125,8 +124,9 @@ class MeanTeacherObjective:
         """One pass of S, and one of T if it is needed.
 
         Returns:
-            What is needed of ``logits`` S(x); ``mixed_logits`` and ``mixed_label``; ``unlabeled_logits`` S(x'), which no term here reads; ``pseudo_label``, the classes
-            of T(x'), and ``sure_label``, the same with 255 where T is not sure; and ``mask`` of the label, (B, K, H, W).
+            What is needed of ``logits`` S(x); ``mixed_logits`` and ``mixed_label``; ``unlabeled_logits`` S(x'), which no term here
+            reads; ``pseudo_label``, the classes of T(x'), and ``sure_label``, the same with 255 where T is not sure; and ``mask`` of
+            the label, (B, K, H, W).
         """
         batch = with_views(batch)
         if not everything:
@@ -148,15 +148,6 @@ class MeanTeacherObjective:
         """The active terms, scalars, times their strength."""
         active, terms = self.active(batch), self._terms(with_views(batch), t)
         return {name: self._strength(name, batch) * term() for name, term in terms.items() if name in active}
-
-    def fakes(self, t: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
-        """None: there is no discriminator."""
-        return {}
-
-    def discriminator_terms(
-        self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor], fakes: Mapping[str, tuple[Tensor, ...]]
-    ) -> dict[str, Tensor]:
-        return {}
 
     def _terms(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor]) -> dict[str, Callable[[], Tensor]]:
         """The terms by name, computed when called."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -30,9 +30,10 @@ class SupervisedObjective:
     """
 
     needs_unlabeled = False
+    weights_type: ClassVar[type[Weights]] = SupervisedWeights
 
-    def __init__(self, segmentor: nn.Module, weights: SupervisedWeights | Mapping[str, float] | None = None) -> None:
-        self.weights = SupervisedWeights.of(weights)
+    def __init__(self, segmentor: nn.Module, weights: Weights | Mapping[str, float] | None = None) -> None:
+        self.weights = self.weights_type.of(weights)
         self.generators = nn.ModuleDict({"segmentor": segmentor})
         self.discriminators = nn.ModuleDict()
 

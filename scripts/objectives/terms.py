@@ -57,6 +57,13 @@ class Weights:
         return torch.stack([getattr(self, name) * term for name, term in terms.items()]).sum()
 
 
+def check_shares(**shares: float) -> None:
+    """Raises InputError for one outside [0, 1]."""
+    for name, value in shares.items():
+        if not 0 <= value <= 1:
+            raise InputError(f"{name} must lie in [0, 1], got {value!r}.")
+
+
 def valid_pixels(label: Tensor) -> Tensor:
     """True where ``label`` (B, H, W) int64 is a class, False where it is void: (B, 1, H, W) bool."""
     return (label != VOID).unsqueeze(1)

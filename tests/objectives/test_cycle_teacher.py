@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 import torch
-from torch import Tensor, nn
+from discs import CLASSES, SIZE, Threshold, disc_batch
+from torch import Tensor
 
-from scripts.data.augmentation import BatchAugmentation
 from scripts.errors import InputError
 from scripts.labels import VOID
 from scripts.networks.patch_discriminator import PatchDiscriminator
@@ -23,7 +23,6 @@ from scripts.training.averaging import average_of
 from scripts.training.losses import StepLosses
 from scripts.training.trainer import frozen
 
-CLASSES, SIZE = 3, 32
 UNSUPERVISED = CycleTeacherObjective.unsupervised
 TERMS = tuple(field.name for field in dataclasses.fields(CycleTeacherWeights))
 REACHED = {
@@ -59,26 +58,9 @@ def objective(weights: dict[str, float] | None = None, **options: object) -> Cyc
     return made
 
 
-class Threshold(nn.Module):
-    """A teacher that knows the discs by their shade: class 1 above 0.5, class 2 above 1.5."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([-4 * (x - shade) ** 2 for shade in range(CLASSES)], 1)
-
-
 @pytest.fixture
 def batch() -> dict[str, Tensor]:
-    """Two labelled and two unlabelled discs."""
-    rows, columns = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
-
-    def disc(row: int, column: int) -> Tensor:
-        radius = ((rows - row) ** 2 + (columns - column) ** 2).sqrt()
-        return (radius < 7).long() + (radius < 4).long()
-
-    label = torch.stack([disc(12, 14), disc(20, 15)])
-    other = torch.stack([disc(16, 16), disc(18, 13)]).unsqueeze(1).float()
-    data = {"image": label.unsqueeze(1).float(), "label": label, "unlabeled_image": other}
-    return BatchAugmentation(views=True, weak={"noise": 0}, seed=0)(data, 0)
+    return disc_batch()
 
 
 def times(count: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -388,18 +370,12 @@ def test_an_unknown_input_or_weight_is_refused() -> None:
         objective({"consistancy": 1.0})
 
 
-def test_compiled_it_has_one_program_for_each_phase_of_the_schedule(batch: dict[str, Tensor]) -> None:
+def test_compiled_it_has_one_program_for_each_phase_of_the_schedule(
+    batch: dict[str, Tensor], programs: list[torch.fx.GraphModule]
+) -> None:
     """Warm-up, all terms, the teacher alone, and the discriminators."""
-    programs: list[torch.fx.GraphModule] = []
-
-    def counting(program: torch.fx.GraphModule, inputs: list) -> object:
-        programs.append(program)
-        return program.forward
-
-    torch.compiler.reset()
-    torch._dynamo.register_backend(counting, name="counting_phases")
     made = objective(warm_up=0.1, ramp=0.2, end=0.6, fade=0.1)
-    step, counts = StepLosses(made, "counting_phases", torch.device("cpu")), {}
+    step, counts = StepLosses(made, "counting", torch.device("cpu")), {}
     for progress in (0.0, 0.05, 0.15, 0.25, 0.5, 0.62, 0.68, 0.75, 0.9):
         schedule = made.schedule(progress).items()
         scheduled = batch | {n: torch.full((), v) if isinstance(v, float) else v for n, v in schedule}

@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from discs import CLASSES, Threshold, disc_batch
 from torch import Tensor, nn
 
-from scripts.data.augmentation import BatchAugmentation
 from scripts.errors import InputError
 from scripts.labels import VOID
 from scripts.networks.patch_discriminator import PatchDiscriminator
@@ -15,15 +15,6 @@ from scripts.networks.resnet_generator import ResNetGenerator
 from scripts.objectives.cycle_teacher import CycleTeacherObjective, CycleTeacherWeights
 from scripts.objectives.mean_teacher import MeanTeacherObjective, consistency
 from scripts.objectives.terms import soft_dice_loss
-
-CLASSES, SIZE = 3, 32
-
-
-class Threshold(nn.Module):
-    """A teacher that knows the discs by their shade: class 1 above 0.5, class 2 above 1.5."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([-4 * (x - shade) ** 2 for shade in range(CLASSES)], 1)
 
 
 def segmentor() -> nn.Module:
@@ -37,17 +28,7 @@ def objective(**options: object) -> MeanTeacherObjective:
 
 @pytest.fixture
 def batch() -> dict[str, Tensor]:
-    """Two labelled and two unlabelled discs."""
-    rows, columns = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
-
-    def disc(row: int, column: int) -> Tensor:
-        radius = ((rows - row) ** 2 + (columns - column) ** 2).sqrt()
-        return (radius < 7).long() + (radius < 4).long()
-
-    label = torch.stack([disc(12, 14), disc(20, 15)])
-    other = torch.stack([disc(16, 16), disc(18, 13)]).unsqueeze(1).float()
-    data = {"image": label.unsqueeze(1).float(), "label": label, "unlabeled_image": other}
-    return BatchAugmentation(views=True, weak={"noise": 0}, seed=0)(data, 0)
+    return disc_batch()
 
 
 def test_it_is_the_cycle_teacher_without_cycles_and_discriminators(batch: dict[str, Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from discs import disc
 from torch import Tensor, nn
 
 from scripts.errors import InputError
@@ -10,11 +11,9 @@ from scripts.objectives.rendering import Rendering
 from scripts.objectives.terms import one_hot
 
 
-def disc(row: int, column: int, size: int = 48) -> Tensor:
+def heart(row: int, column: int) -> Tensor:
     """A cavity of 2 in a wall of 1, (1, H, W)."""
-    rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
-    radius = ((rows - row) ** 2 + (columns - column) ** 2).sqrt()
-    return ((radius < 9).long() + (radius < 5).long()).unsqueeze(0)
+    return disc(row, column, size=48, outer=9, inner=5).unsqueeze(0)
 
 
 class Constant(nn.Module):
@@ -26,7 +25,7 @@ class Constant(nn.Module):
 
 
 def test_a_heart_is_painted_in_its_shades_and_the_generator_adds_to_it() -> None:
-    how, label, generator = Rendering(margin=2, window=0.5), disc(20, 25), Constant()
+    how, label, generator = Rendering(margin=2, window=0.5), heart(20, 25), Constant()
     image = torch.rand(1, 1, 48, 48) + label.unsqueeze(1)
     region = how.region(label > 0)
     scene = how.scene(one_hot(label, 3).float(), image, region, one_hot(label, 3).float())
@@ -40,16 +39,16 @@ def test_a_heart_is_painted_in_its_shades_and_the_generator_adds_to_it() -> None
 
 
 def test_a_label_is_brought_to_the_teachers_heart_and_void_is_background() -> None:
-    label = disc(20, 25)
+    label = heart(20, 25)
     label[:, :5] = VOID
-    placed, region = Rendering().placed(label, disc(28, 18))
-    assert torch.equal(placed, disc(28, 18))
+    placed, region = Rendering().placed(label, heart(28, 18))
+    assert torch.equal(placed, heart(28, 18))
     assert torch.equal(region, Rendering().region(placed > 0))
 
 
 def test_without_a_heart_on_either_side_no_pixel_is_rendered() -> None:
-    nothing = torch.zeros_like(disc(20, 25))
-    for label, there in ((disc(20, 25), nothing), (nothing, disc(20, 25)), (nothing, nothing)):
+    nothing = torch.zeros_like(heart(20, 25))
+    for label, there in ((heart(20, 25), nothing), (nothing, heart(20, 25)), (nothing, nothing)):
         assert not Rendering().placed(label, there)[1].any()
 
 

@@ -38,16 +38,10 @@ def losses(step: StepLosses, batch: dict[str, Any]) -> tuple[Tensor, dict[str, T
     return loss + judged, {**terms, **more}
 
 
-def test_compiled_losses_are_the_eager_ones_by_one_program_for_every_phase_of_the_schedule(batch: dict) -> None:
+def test_compiled_losses_are_the_eager_ones_by_one_program_for_every_phase_of_the_schedule(
+    batch: dict, programs: list[torch.fx.GraphModule]
+) -> None:
     """Two for the generators, before and after the warm-up, and as many for the discriminators, whose batch differs."""
-    programs: list[torch.fx.GraphModule] = []
-
-    def counting(program: torch.fx.GraphModule, inputs: list) -> Any:
-        programs.append(program)
-        return program.forward
-
-    torch.compiler.reset()
-    torch._dynamo.register_backend(counting, name="counting")
     compiled, eager = StepLosses(objective(), "counting", CPU), StepLosses(objective(), False, CPU)
     for progress in (0.0, 0.1, 0.2, 0.3, 0.5, 0.99):
         scheduled = batch | eager.objective.schedule(progress)
