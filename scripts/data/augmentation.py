@@ -4,7 +4,7 @@ What a view looks like depends on the seed and the number of the batch alone, as
 sees the same. All images of a batch are warped in one call; parameters are drawn for each image by itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import pi
 from typing import Any
@@ -106,6 +106,7 @@ class Tint:
 
 STRONG = Tint(contrast=1.6, brightness=0.2, gamma=1.6, blur=1.0, noise=0.06)
 SHAPES = Warp(rotation=15.0, scale=1.2, stretch=1.2, shift=0.0, elastic=0.02, flip=False)
+BOX = (0.25, 0.5)
 
 
 class BatchAugmentation:
@@ -114,17 +115,18 @@ class BatchAugmentation:
     ``image`` with ``label``, and ``unlabeled_image`` where it is, are warped and weakly tinted. With ``views`` come
 
     - ``strong_image``, ``strong_unlabeled_image`` (B, C, H, W): the same warped images under a strong tint;
-    - ``mix`` (B, 1, H, W) bool: a random box, a quarter to a half of the area, for mixing two images (CutMix);
+    - ``mix`` (B, 1, H, W) bool: a random box, for mixing two images (CutMix);
     - ``other_label`` (B, H, W) int64: labels of the batch under a further warp, shapes that no labelled image has.
 
     Args:
         warp, weak, strong, shapes: of the views above, as objects or mappings of their settings; ``shapes`` warps
             ``other_label``.
+        box: smallest and largest share of an image's area that the box of ``mix`` covers; (0, 0) mixes nothing.
         views: whether to make the further views.
         seed: of the draws.
 
     Raises:
-        TypeError: a setting that a part has not. InputError: see ``Warp`` and ``Tint``.
+        TypeError: a setting that a part has not. InputError: for other shares than 0 <= smallest <= largest <= 1; see ``Warp`` and ``Tint``.
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class BatchAugmentation:
         weak: Tint | Mapping[str, Any] = Tint(),
         strong: Tint | Mapping[str, Any] = STRONG,
         shapes: Warp | Mapping[str, Any] = SHAPES,
+        box: Sequence[float] = BOX,
         views: bool = False,
         seed: int = 0,
     ) -> None:
@@ -140,6 +143,7 @@ class BatchAugmentation:
         self.weak = weak if isinstance(weak, Tint) else Tint(**weak)
         self.strong = strong if isinstance(strong, Tint) else Tint(**strong)
         self.shapes = shapes if isinstance(shapes, Warp) else Warp(**shapes)
+        self.box = _shares(box)
         self.views = views
         self.seed = seed
 
@@ -160,13 +164,15 @@ class BatchAugmentation:
             done["unlabeled_image"] = self.weak(warped, random)
             if self.views:
                 done["strong_unlabeled_image"] = self.strong(warped, random)
-                done["mix"] = boxes(len(warped), size, random)
+                done["mix"] = boxes(len(warped), size, random, self.box)
         return done
 
 
-def boxes(count: int, size: tuple[int, int], random: Generator) -> Tensor:
-    """A random box in each of ``count`` images of ``size`` (H, W), a quarter to a half of the area: (count, 1, H, W) bool."""
-    area = 0.25 + 0.25 * torch.rand(count, generator=random, device=random.device)
+def boxes(count: int, size: tuple[int, int], random: Generator, shares: tuple[float, float] = BOX) -> Tensor:
+    """A random box in each of ``count`` images of ``size`` (H, W), of the least to the most of ``shares`` of the area:
+    (count, 1, H, W) bool. Near 1, a box that would reach beyond the image is smaller."""
+    least, most = shares
+    area = least + (most - least) * torch.rand(count, generator=random, device=random.device)
     ratio = 2 ** _symmetric(count, random)  # of the sides, in 1/2 to 2
     inside = []
     for length, share in zip(size, ((area * ratio).sqrt(), (area / ratio).sqrt()), strict=True):
@@ -175,6 +181,14 @@ def boxes(count: int, size: tuple[int, int], random: Generator) -> Tensor:
         centres = (torch.arange(length, device=random.device) + 0.5) / length
         inside.append((centres >= start[:, None]) & (centres < (start + share)[:, None]))
     return (inside[0][:, :, None] & inside[1][:, None, :]).unsqueeze(1)
+
+
+def _shares(box: Sequence[float]) -> tuple[float, float]:
+    if len(box) != 2 or not 0 <= box[0] <= box[1] <= 1:
+        raise InputError(
+            f"box takes the smallest and the largest share of the area, 0 <= smallest <= largest <= 1, got {box}."
+        )
+    return box[0], box[1]
 
 
 def _warped(image: Tensor, grid: Tensor) -> Tensor:

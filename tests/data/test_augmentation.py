@@ -112,6 +112,20 @@ def test_boxes_are_single_rectangles_of_a_quarter_to_a_half() -> None:
     assert share.max() < 0.55
 
 
+def test_boxes_take_other_shares_and_none_mixes_nothing(batch: dict[str, Tensor]) -> None:
+    share = boxes(100, (40, 60), torch.Generator().manual_seed(0), (0.1, 0.1)).float().mean((1, 2, 3))
+    assert share.mean() == pytest.approx(0.1, abs=0.01)
+    assert not BatchAugmentation(views=True, box=[0, 0])(batch, 0)["mix"].any()
+    plain, other = BatchAugmentation(views=True)(batch, 0), BatchAugmentation(views=True, box=[0, 0])(batch, 0)
+    assert all(torch.equal(plain[name], other[name]) for name in VIEWS - {"mix"})
+
+
+@pytest.mark.parametrize("box", [[0.5], [0.5, 0.25], [-0.1, 0.5], [0.5, 1.5]])
+def test_impossible_boxes_are_refused(box: list[float]) -> None:
+    with pytest.raises(InputError, match=r"box takes the smallest and the largest share of the area"):
+        BatchAugmentation(box=box)
+
+
 def test_the_settings_of_a_config_are_mappings_and_unknown_ones_are_refused() -> None:
     assert BatchAugmentation(warp={"rotation": 5}).warp == Warp(rotation=5)
     with pytest.raises(TypeError, match="rotaton"):

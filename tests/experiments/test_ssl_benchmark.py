@@ -78,8 +78,13 @@ def test_every_arm_can_be_built(name: str, make_training: Callable, tmp_path: Pa
     for key, value in arm.settings.items():
         if key.startswith("weights#"):
             assert getattr(weights, key.removeprefix("weights#")) == value
+    augmentation = workflow.parser.get_parsed_content("augmentation")
     if "augmentation#weak" in arm.settings:
-        assert workflow.parser.get_parsed_content("augmentation").weak == STRONG
+        assert augmentation.weak == STRONG
+    if "augmentation#strong" in arm.settings:
+        assert augmentation.strong == augmentation.weak
+    if "augmentation#box" in arm.settings:
+        assert augmentation.box == (0, 0)
 
 
 @pytest.fixture
