@@ -81,8 +81,8 @@ class Evaluation:
             image, prediction, label = (
                 volume.as_tensor()[0].cpu() for volume in (item["acquired"], output["pred"], item["label"])
             )
-            structures, confusion = case_scores(prediction, label, spacing, len(self.class_names))
-            case = CaseScores(item["patient"], item["phase"], item["name"], structures, confusion)
+            scores = case_scores(prediction, label, spacing, len(self.class_names))
+            case = CaseScores(item["patient"], item["phase"], item["name"], *scores)
             self.cases.append(case)
             self.drawn.append(case_picture(image.numpy(), prediction.byte().numpy(), label.byte().numpy(), spacing))
             logger.info("%s: mean foreground Dice %.3f", case.title, case.mean_dice)

@@ -6,13 +6,16 @@ from typing import Any
 
 LOWEST = 5
 """How many of the worst cases the page lists."""
+MOST = 6
+"""How many kinds of error it lists."""
 
 METHOD = (
     "Measured on the acquired grid; a case is one frame of one patient; means are over cases, ± the standard deviation.",
     "HD95 is the larger of the two directed 95th percentiles, ASSD the mean over the points of both surfaces, of the "
     "distances between the surfaces in 3-D, in mm, with the true spacing in-plane and from slice to slice. A surface is "
     "those voxels of a structure that have a face outside it.",
-    "Data-set-level IoU is of the voxels of all cases together.",
+    "Data-set-level IoU is of the voxels of all cases together, and so are the wrong ones; at a border are those that have another class "
+    "beside them in the slice of the truth.",
 )
 
 
@@ -24,6 +27,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
         _structures(summary["all"]),
         _phases(summary["phases"]),
         _data_set_iou(summary),
+        _errors(summary["errors"]),
         _lowest(summary["ranking"]),
         "\n".join(f"![{name}: {case}]({name}.png)" for name, case in summary["pictures"].items()),
         _method(summary),
@@ -87,6 +91,19 @@ def _data_set_iou(summary: Mapping[str, Any]) -> str:
         [f"mIoU, {count} classes with {rows[0][0]}", markdown_number(summary["miou"])],
     ]
     return markdown_table(["data-set-level", "IoU"], [*rows, *means])
+
+
+def _errors(errors: Sequence[Mapping[str, Any]]) -> str:
+    if not errors:
+        return ""
+    total = sum(error["voxels"] for error in errors)
+    everything = {"voxels": total, "at_border": sum(error["at_border"] for error in errors)}
+    named = [(f"{error['truth']} taken for {error['prediction']}", error) for error in errors[:MOST]]
+    rows = [
+        [name, str(error["voxels"]), f"{error['voxels'] / total:.0%}", f"{error['at_border'] / error['voxels']:.0%}"]
+        for name, error in [*named, ("all", everything)]
+    ]
+    return markdown_table(["voxels that are wrong", "voxels", "share", "of them at a border"], rows)
 
 
 def _lowest(ranking: Sequence[Mapping[str, Any]]) -> str:

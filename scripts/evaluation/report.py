@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from scripts.evaluation.scores import ABSENT, EMPTY_RULE, FOUND, INVENTED, MISSED, StructureScores
@@ -23,6 +24,7 @@ class CaseScores:
         patient, phase, image: which one; the image's path in the data list.
         structures: of the classes 1, 2, ...
         confusion: (K, K) int64, voxels by true (rows) and predicted class.
+        interior: the same of the voxels away from the truth's borders.
     """
 
     patient: str
@@ -30,6 +32,7 @@ class CaseScores:
     image: str
     structures: Sequence[StructureScores]
     confusion: Tensor
+    interior: Tensor
 
     @property
     def mean_dice(self) -> float:
@@ -69,10 +72,11 @@ def summarize(cases: Sequence[CaseScores], class_names: Sequence[str]) -> dict[s
     Returns:
         ``mean_foreground_dice`` (over cases and structures, the headline), ``all`` and ``phases`` (see
         ``_group``), ``data_set_iou`` per class, ``foreground_miou`` (without class 0) and ``miou`` (with it) from the
-        voxels of all cases together, ``cases`` with every score.
+        voxels of all cases together, ``errors`` (see ``_errors``), ``cases`` with every score.
     """
     frame = table(cases, class_names)
-    confusion = sum((case.confusion for case in cases[1:]), cases[0].confusion)
+    confusion = torch.stack([case.confusion for case in cases]).sum(0)
+    interior = torch.stack([case.interior for case in cases]).sum(0)
     everything = _group(frame)
     phases = list(dict.fromkeys(case.phase for case in cases if case.phase))
     return {
@@ -80,6 +84,7 @@ def summarize(cases: Sequence[CaseScores], class_names: Sequence[str]) -> dict[s
         "foreground_miou": mean_iou(confusion, foreground_only=True),
         "miou": mean_iou(confusion),
         "data_set_iou": dict(zip(class_names, iou(confusion).tolist(), strict=True)),
+        "errors": _errors(confusion, interior, class_names),
         "all": everything,
         "phases": {phase: _group(frame[frame["phase"] == phase]) for phase in phases},
         "empty_structures": EMPTY_RULE,
@@ -94,6 +99,17 @@ def plain(content: Any) -> Any:
     if isinstance(content, list | tuple):
         return [plain(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def _errors(confusion: Tensor, interior: Tensor, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """Voxels that are wrong by ``truth`` and ``prediction``, most first: how many ``voxels``, and how many ``at_border``, those with
+    another class beside them in the truth."""
+    pairs = [(truth, found) for truth, found in confusion.nonzero().tolist() if truth != found]
+    counted = [(int(confusion[pair]), int(confusion[pair] - interior[pair]), pair) for pair in pairs]
+    return [
+        {"truth": class_names[truth], "prediction": class_names[found], "voxels": voxels, "at_border": at_border}
+        for voxels, at_border, (truth, found) in sorted(counted, reverse=True)
+    ]
 
 
 def _group(frame: pd.DataFrame) -> dict[str, Any]:

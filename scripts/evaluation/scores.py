@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from monai.metrics.utils import get_edge_surface_distance
 from torch import Tensor
 
@@ -50,7 +51,7 @@ class StructureScores:
 
 def case_scores(
     prediction: Tensor, label: Tensor, spacing: Sequence[float], num_classes: int
-) -> tuple[list[StructureScores], Tensor]:
+) -> tuple[list[StructureScores], Tensor, Tensor]:
     """Score the classes 1 to num_classes - 1 of one volume.
 
     Args:
@@ -60,10 +61,12 @@ def case_scores(
         num_classes: K, with background.
 
     Returns:
-        The scores of the K - 1 structures, and the confusion matrix (K, K) int64 (rows are the truth).
+        The scores of the K - 1 structures, the confusion matrix (K, K) int64 (rows are the truth), and that of the voxels away
+        from the truth's borders alone.
     """
     prediction, label = prediction.long().cpu(), label.long().cpu()
     confusion = confusion_matrix(prediction, label, num_classes)
+    interior = confusion_matrix(prediction, label.where(~at_border(label), VOID), num_classes)
     overlaps = torch.stack([dice(confusion), iou(confusion)], 1).nan_to_num(1.0).tolist()
     prediction = prediction.where(label != VOID, 0)
     voxel_ml = float(torch.tensor(spacing, dtype=torch.float64).prod()) / 1000
@@ -75,7 +78,14 @@ def case_scores(
         truth_ml, predicted_ml = (int(mask.sum()) * voxel_ml for mask in (true, predicted))
         class_dice, class_iou = overlaps[index]
         scores.append(StructureScores(outcome, class_dice, class_iou, *distances, truth_ml, predicted_ml))
-    return scores, confusion
+    return scores, confusion, interior
+
+
+def at_border(label: Tensor) -> Tensor:
+    """Voxels of ``label`` (x, y, slices) that have another class, or void, among their eight neighbours in the slice; bool."""
+    slices = label.movedim(2, 0).unsqueeze(1).float()
+    highest, lowest = (sign * F.max_pool2d(sign * slices, 3, stride=1, padding=1) for sign in (1, -1))
+    return (highest != lowest).squeeze(1).movedim(0, 2)
 
 
 def _outcome(predicted: bool, true: bool) -> str:

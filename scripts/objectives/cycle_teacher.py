@@ -171,8 +171,8 @@ class CycleTeacherObjective(MeanTeacherObjective):
 
     def schedule(self, progress: float) -> dict[str, Any]:
         """The mean teacher's, and ``left``, the further factor of the terms that end, and ``passing``, whether it is more than 0."""
-        over = (progress - self.end) / self.fade if self.fade else 1.0
-        left = max(0.0, 1 - over) if progress >= self.end else 1.0
+        faded = self.end + self.fade
+        left = 1.0 if progress < self.end else max(0.0, faded - progress) / self.fade if self.fade else 0.0
         return super().schedule(progress) | {"left": left, "passing": left > 0}
 
     def active(self, batch: Mapping[str, Any]) -> set[str]:

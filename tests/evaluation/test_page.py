@@ -11,6 +11,7 @@ from scripts.evaluation.scores import FOUND, MISSED, StructureScores
 
 NAMES = ("background", "atrium")
 NAN = float("nan")
+CONFUSION, INTERIOR = torch.tensor([[5, 1], [3, 2]]), torch.tensor([[4, 0], [2, 1]])
 CARD = {
     "network_def": {"_target_": "monai.networks.nets.BasicUNet", "in_channels": 1},
     "class_names": NAMES,
@@ -29,7 +30,7 @@ def page(phases: tuple[str, ...] = ("ED", "ES"), found: int = 1, **about: Any) -
         StructureScores(MISSED, 0.0, 0.0, *[NAN] * 5, 8, 0),
     ]
     cases = [
-        CaseScores(f"p{place}", phase, f"{place}.nii", [scores[place >= found]], torch.tensor([[5, 1], [1, 2]]))
+        CaseScores(f"p{place}", phase, f"{place}.nii", [scores[place >= found]], CONFUSION, INTERIOR)
         for place, phase in enumerate(phases)
     ]
     ranking = [{"case": case.title, "mean_dice": case.mean_dice, "dice": {"atrium": case.mean_dice}} for case in cases]
@@ -60,9 +61,23 @@ def test_what_has_no_distance_shows_none() -> None:
     assert "nan" not in text.lower()
 
 
+def test_wrong_voxels_are_listed_by_kind_the_most_frequent_first() -> None:
+    lines = page().splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("| voxels that are wrong"))
+    assert lines[start + 2 : start + 5] == [
+        "| atrium taken for background |      6 |   75% |                 33% |",
+        "| background taken for atrium |      2 |   25% |                100% |",
+        "| all                         |      8 |  100% |                 50% |",
+    ]
+
+
+def test_without_an_error_there_is_no_table_of_them() -> None:
+    assert "voxels that are wrong" not in page(errors=[])
+
+
 def test_every_table_has_as_many_cells_in_each_row() -> None:
     blocks = [block for block in page().split("\n\n") if block.startswith("|")]
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks:
         lines = block.splitlines()
         assert len({line.count("|") for line in lines}) == 1

@@ -29,7 +29,7 @@ def cases() -> list[CaseScores]:
         ("p1", "ES", "p1_10.nii", [structure(MISSED, 0.0, NAN), structure(FOUND, 0.6, 6.0)]),
         ("p2", "ED", "p2_01.nii", [structure(INVENTED, 0.0, NAN), structure(ABSENT, 1.0, 0.0)]),
     ]
-    return [CaseScores(*case, confusion) for case, confusion in zip(found, confusions, strict=True)]
+    return [CaseScores(*case, confusion, confusion // 2) for case, confusion in zip(found, confusions, strict=True)]
 
 
 def test_means_per_structure_leave_out_missing_distances_and_count_them(cases: list[CaseScores]) -> None:
@@ -66,6 +66,21 @@ def test_data_set_iou_is_of_all_voxels_together(cases: list[CaseScores]) -> None
     assert summary["data_set_iou"] == pytest.approx(expected)
     assert summary["foreground_miou"] == pytest.approx((10 / 31 + 90 / 98) / 2)
     assert summary["miou"] == pytest.approx(sum(expected.values()) / 3)
+
+
+def test_wrong_voxels_are_counted_by_kind_with_those_at_borders(cases: list[CaseScores]) -> None:
+    # Interior, the halves rounded down case by case: right for background 1 + 5 + 0 of 3 + 10 + 0.
+    kinds = [
+        (error["truth"], error["prediction"], error["voxels"], error["at_border"])
+        for error in summarize(cases, NAMES)["errors"]
+    ]
+    assert kinds == [
+        ("right", "background", 13, 7),
+        ("background", "right", 6, 4),
+        ("left", "background", 4, 2),
+        ("left", "right", 2, 1),
+        ("background", "left", 2, 1),
+    ]
 
 
 def test_the_table_has_a_row_a_case_and_structure(cases: list[CaseScores]) -> None:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from scripts.evaluation.scores import ABSENT, FOUND, INVENTED, MISSED, case_scores
+from scripts.evaluation.scores import ABSENT, FOUND, INVENTED, MISSED, at_border, case_scores
 
 SHAPE = (14, 17, 6)
 SPACINGS = [(1.0, 1.0, 1.0), (1.37, 1.37, 10.0), (0.7, 1.9, 5.0)]
@@ -37,6 +37,14 @@ def surface_distances(prediction: NDArray, truth: NDArray, spacing: Sequence[flo
     surfaces = surface(prediction), surface(truth)
     to_prediction, to_truth = (distance_transform_edt(~s, sampling=spacing) for s in surfaces)
     return to_truth[surfaces[0]], to_prediction[surfaces[1]]
+
+
+def borders(label: NDArray) -> NDArray:
+    """Voxels with another value among their neighbours in the slice, by shifts."""
+    padded = np.pad(label, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    rows, columns = label.shape[:2]
+    shifted = [padded[row : row + rows, column : column + columns] for row in range(3) for column in range(3)]
+    return np.any([other != label for other in shifted], axis=0)
 
 
 def scores(
@@ -110,9 +118,9 @@ def test_what_an_empty_structure_scores(
 
 def test_all_void_is_nothing_to_find() -> None:
     prediction, label = random_labels(1), np.full(SHAPE, 255)
-    structures, confusion = case_scores(torch.as_tensor(prediction), torch.as_tensor(label), (1, 1, 1), 4)
+    structures, confusion, interior = case_scores(torch.as_tensor(prediction), torch.as_tensor(label), (1, 1, 1), 4)
     assert [found.outcome for found in structures] == [ABSENT] * 3
-    assert int(confusion.sum()) == 0
+    assert int(confusion.sum()) == int(interior.sum()) == 0
 
 
 def test_what_is_predicted_on_void_changes_nothing() -> None:
@@ -125,6 +133,22 @@ def test_what_is_predicted_on_void_changes_nothing() -> None:
 
 def test_the_confusion_matrix_counts_truth_in_rows() -> None:
     label, prediction = random_labels(7, void=True), random_labels(8)
-    _, confusion = case_scores(torch.as_tensor(prediction), torch.as_tensor(label), (1, 1, 1), 4)
+    _, confusion, interior = case_scores(torch.as_tensor(prediction), torch.as_tensor(label), (1, 1, 1), 4)
     expected = [[int(((label == row) & (prediction == column)).sum()) for column in range(4)] for row in range(4)]
     assert confusion.tolist() == expected
+    inside = ~borders(label)
+    expected = [
+        [int(((label == row) & (prediction == column) & inside).sum()) for column in range(4)] for row in range(4)
+    ]
+    assert interior.tolist() == expected
+
+
+def test_a_border_is_what_has_another_class_beside_it_in_the_slice() -> None:
+    label = np.zeros((7, 8, 3), dtype=int)
+    label[2:5, 2:6, 1] = 1
+    ring = np.zeros((7, 8), dtype=bool)
+    ring[1:6, 1:7] = True
+    ring[3, 3:5] = False
+    found = at_border(torch.as_tensor(label)).numpy()
+    np.testing.assert_array_equal(found[:, :, 1], ring)
+    assert not found[:, :, [0, 2]].any()

@@ -298,6 +298,7 @@ def test_cycles_and_discriminators_fade_and_end_and_the_teacher_stays(batch: dic
 def test_they_may_end_at_once_or_never() -> None:
     at_once = objective(end=0.6, fade=0)
     assert [at_once.schedule(p)["passing"] for p in (0.599, 0.6, 0.7)] == [True, False, False]
+    assert not objective(end=0.6, fade=0.1).schedule(0.7)["passing"]  # 0.7 - 0.6 is less than 0.1 in floating point
     never = objective(end=1).schedule(0.999)
     assert (never["passing"], never["left"]) == (True, 1)
     with pytest.raises(InputError, match=r"would end, at 0\.1, before they begin: give end above warm_up, 0\.1"):
