@@ -99,7 +99,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
         image_generator: G, (B, K + C + 1, H, W), the mask within E, the image with E painted flat, and E, to (B, C, H, W),
             which is added to the paint; it is given windows about E.
         mask_discriminator, image_discriminator: D_S and D_I, to scores (B, 1, H, W).
-        num_classes: K, class 0 being the background.
+        num_classes: K.
         weights: ``CycleTeacherWeights`` or a mapping of its names.
         mask_input: what enters G in the image cycle: "detached", the classes of T, so that the cycle trains G
             alone; or S(x'), which it then trains too, as "straight-through" one-hot or as "soft" probabilities (the paper),
@@ -110,11 +110,12 @@ class CycleTeacherObjective(MeanTeacherObjective):
         rendering: ``scripts.objectives.rendering.Rendering``, or a mapping of its names.
         warm_up, ramp: shares of the training, before the unsupervised terms begin and until they have their full weight.
         end, fade: share of the training at which cycles and discriminators begin to fade, 1 for never, and share over which they do.
+        background: whether class 0 is background, the surroundings in which the others are rendered; data without is refused.
 
     Raises:
         TypeError: for a weight, or a setting of ``rendering``, of an unknown name.
-        InputError: for another ``mask_input`` or ``image_input``, a share outside [0, 1], an ``end`` before ``warm_up``, or no
-            teacher; see ``Rendering``; in ``translate`` for a batch without boxes, or of one item, where a term mixes items.
+        InputError: for another ``mask_input`` or ``image_input``, a share outside [0, 1], an ``end`` before ``warm_up``, no
+            teacher, or no background; see ``Rendering``; in ``translate`` for a batch without boxes, or of one item, where a term mixes items.
     """
 
     weights_type: ClassVar[type[Weights]] = CycleTeacherWeights
@@ -146,7 +147,13 @@ class CycleTeacherObjective(MeanTeacherObjective):
         ramp: float = 0.2,
         end: float = 0.6,
         fade: float = 0.1,
+        background: bool = True,
     ) -> None:
+        if not background:
+            raise InputError(
+                "this method renders what is not background into its surroundings, and no class of this data is background: take "
+                "configs/method_mean_teacher.json, or the paper's method."
+            )
         super().__init__(segmentor, teacher, num_classes, weights, confidence, warm_up, ramp)
         check_shares(end=end, fade=fade)
         if end <= warm_up:
