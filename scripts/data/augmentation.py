@@ -17,6 +17,11 @@ from torch import Generator, Tensor
 from scripts.errors import InputError
 
 
+def _check(part: "Warp | Tint", numbers: Sequence[float], factors: Sequence[float]) -> None:
+    if not (all(number >= 0 for number in numbers) and all(factor >= 1 for factor in factors)):
+        raise InputError(f"a {type(part).__name__.lower()} takes numbers >= 0 and factors >= 1, got {part}.")
+
+
 @dataclass(frozen=True)
 class Warp:
     """A random affine map and a smooth displacement; each number is the largest that is drawn.
@@ -41,8 +46,7 @@ class Warp:
     flip: bool = True
 
     def __post_init__(self) -> None:
-        if min(self.rotation, self.shift, self.elastic) < 0 or min(self.scale, self.stretch) < 1:
-            raise InputError(f"a warp takes numbers >= 0 and factors >= 1, got {self}.")
+        _check(self, (self.rotation, self.shift, self.elastic), (self.scale, self.stretch))
 
     def grid(self, count: int, size: tuple[int, int], random: Generator) -> Tensor:
         """Sampling positions for ``F.grid_sample``, (count, H, W, 2) float32 in [-1, 1] where inside."""
@@ -83,8 +87,7 @@ class Tint:
     noise: float = 0.03
 
     def __post_init__(self) -> None:
-        if min(self.brightness, self.blur, self.noise) < 0 or min(self.contrast, self.gamma) < 1:
-            raise InputError(f"a tint takes numbers >= 0 and factors >= 1, got {self}.")
+        _check(self, (self.brightness, self.blur, self.noise), (self.contrast, self.gamma))
 
     def __call__(self, images: Tensor, random: Generator) -> Tensor:
         """Images (B, C, H, W) float of any range, changed; the range stays about the same."""
@@ -184,11 +187,12 @@ def boxes(count: int, size: tuple[int, int], random: Generator, shares: tuple[fl
 
 
 def _shares(box: Sequence[float]) -> tuple[float, float]:
-    if len(box) != 2 or not 0 <= box[0] <= box[1] <= 1:
-        raise InputError(
-            f"box takes the smallest and the largest share of the area, 0 <= smallest <= largest <= 1, got {box}."
-        )
-    return box[0], box[1]
+    match box:
+        case [float() | int() as least, float() | int() as most] if 0 <= least <= most <= 1:
+            return least, most
+    raise InputError(
+        f"box takes the smallest and the largest share of the area, 0 <= smallest <= largest <= 1, got {box!r}."
+    )
 
 
 def _warped(image: Tensor, grid: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ METHOD = (
     "HD95 is the larger of the two directed 95th percentiles, ASSD the mean over the points of both surfaces, of the "
     "distances between the surfaces in 3-D, in mm, with the true spacing in-plane and from slice to slice. A surface is "
     "those voxels of a structure that have a face outside it.",
-    "Data-set-level IoU is of the voxels of all cases together, and so are the wrong ones; at a border are those that have another class "
-    "beside them in the slice of the truth.",
+    "Data-set-level IoU is of the voxels of all cases together, and so are the wrong ones; voxels of all sizes count as one. At a border are "
+    "those that have another class, or void, among their eight neighbours in the slice of the truth.",
 )
 
 
@@ -101,7 +101,7 @@ def _errors(errors: Sequence[Mapping[str, Any]]) -> str:
     named = [(f"{error['truth']} taken for {error['prediction']}", error) for error in errors[:MOST]]
     rows = [
         [name, str(error["voxels"]), f"{error['voxels'] / total:.0%}", f"{error['at_border'] / error['voxels']:.0%}"]
-        for name, error in [*named, ("all", everything)]
+        for name, error in [*named, (f"all {len(errors)} kinds", everything)]
     ]
     return markdown_table(["voxels that are wrong", "voxels", "share", "of them at a border"], rows)
 

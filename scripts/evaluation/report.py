@@ -102,8 +102,8 @@ def plain(content: Any) -> Any:
 
 
 def _errors(confusion: Tensor, interior: Tensor, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    """Voxels that are wrong by ``truth`` and ``prediction``, most first: how many ``voxels``, and how many ``at_border``, those with
-    another class beside them in the truth."""
+    """Voxels that are wrong by ``truth`` and ``prediction``, most first: how many ``voxels``, and how many ``at_border``,
+    see ``scores.at_border``."""
     pairs = [(truth, found) for truth, found in confusion.nonzero().tolist() if truth != found]
     counted = [(int(confusion[pair]), int(confusion[pair] - interior[pair]), pair) for pair in pairs]
     return [

@@ -50,7 +50,7 @@ SCALES: dict[str, dict[str, Any]] = {
         "batch_size": 12,
         "max_epochs": 200,
         "val_interval": 5,
-        "unet_features": [32, 32, 64, 128, 256, 32],
+        "unet_features": [32, 64, 128, 256, 512, 32],
     },
 }
 """Settings of ``configs/train.json``. An epoch is all training slices once, labelled or not."""
@@ -59,15 +59,24 @@ TIME_IS_OVER = 3
 """Exit code where ``--seconds`` ended before everything was done."""
 
 
-def read_arms() -> dict[str, Arm]:
-    """The arms of ``ssl_arms.json``, by name."""
+def read_arms(scale: str = "small") -> dict[str, Arm]:
+    """The arms of ``ssl_arms.json``, by name, each with its own settings of ``scale`` where it has some."""
     content = json.loads(ARMS_FILE.read_text(encoding="utf-8"))
-    return {name: Arm(tuple(arm["configs"]), arm["settings"]) for name, arm in content.items()}
+    return {name: Arm(tuple(arm["configs"]), arm["settings"] | arm.get(scale, {})) for name, arm in content.items()}
 
 
 def cells(options: argparse.Namespace) -> list[CellSpec]:
-    """What is to be run, seed by seed."""
-    arms, found = read_arms(), []
+    """What is to be run, seed by seed.
+
+    Raises:
+        InputError: an unknown arm, an arm, seed or number of patients given twice, a seed or length that cannot be.
+    """
+    arms, found = read_arms(options.scale), []
+    for name in ("method", "seeds", "labeled_patients"):
+        if len(set(getattr(options, name))) < len(getattr(options, name)):
+            raise InputError(f"--{name} names one twice: {', '.join(map(str, getattr(options, name)))}.")
+    if min(options.seeds) < 0 or (options.max_epochs is not None and options.max_epochs < 1):
+        raise InputError("--seeds must be 0 or more, --max_epochs 1 or more.")
     unknown = [name for name in options.method if name not in arms]
     if unknown:
         raise InputError(f"--method {unknown[0]!r} is no arm; there are {', '.join(map(repr, arms))}.")
@@ -115,6 +124,8 @@ def run(options: argparse.Namespace) -> int:
 
     results = (options.cells or options.output_dir / "cells").resolve()
     jobs = [_job(spec, options, results) for spec in cells(options)]
+    if not options.dataset_dir.is_dir():
+        raise InputError(f"--dataset_dir {options.dataset_dir} is no folder: give that of ACDC, which holds training.")
     if options.dry_run:
         for job in jobs:
             print(f"{job.spec.name}: {'finished' if is_finished(job) else 'to run'}")

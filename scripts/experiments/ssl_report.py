@@ -1,7 +1,14 @@
-"""The table of the semi-supervised benchmark: our arms, mean and standard deviation over seeds, and what is published."""
+"""The table of the semi-supervised benchmark: our arms, mean and standard deviation over seeds, and what is published.
 
+python -m scripts.experiments.ssl_report --cells docs/results/cells/ssl_small --reference supervised "mean teacher"
+
+writes report.md, report.csv and report.json of the finished cells in a folder, with gains over the reference arms.
+"""
+
+import argparse
 import json
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +17,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scripts.errors import InputError
+from scripts.errors import InputError, exit_code_of
 from scripts.experiments.layout import EMPTY, Table, number, signed
 from scripts.files import write_atomically, write_json
 
 PUBLISHED = Path(__file__).with_name("ssl_acdc_published.csv")
 REFERENCE = "supervised"
 METRICS = ("dice", "iou", "hd95_voxel", "asd_voxel", "hd95_mm", "asd_mm")
+NEEDED = {"cell", "arm", "seed", "commit", "device", "configs", "settings", "updates", "seconds", "structures", "curve"}
 HEADER = ("Dice %", "Jaccard %", "HD95 voxels", "ASD voxels", "HD95 mm", "ASD mm")
 DIGITS = (2, 2, 2, 2, 1, 2)
 NOTES = (
@@ -24,7 +32,7 @@ NOTES = (
     "deviation over seeds, where there are several. Published rows are of the 20 test patients.",
     "HD95 in voxels is the 95th percentile of the distances of both directions together and ASD is directed from the prediction, as "
     "the published tables have them; HD95 in mm is the larger of both directions' percentiles. Structures missed or invented have no distance.",
-    "Gains over the supervised arm are paired, over the seeds that both have. Images/s are labelled ones, over the whole time.",
+    "Gains over another arm are paired, over the seeds that both have. Images/s are labelled ones, over the whole time.",
     "Our largest connected component of each structure is not chosen: labels are as the network gives them.",
 )
 
@@ -74,14 +82,14 @@ class Row:
         return int(self.cells[0]["updates"])
 
 
-def read_rows(folder: Path) -> list[Row]:
+def read_rows(folder: Path, reference: str = REFERENCE) -> list[Row]:
     """The arms of the cells in ``folder``; scores of the test patients if all cells of an arm have them, of the same
-    patients, else of validation.
+    patients, else of validation. The arm ``reference`` comes first.
 
     Raises:
-        InputError: no cell; cells of an arm that differ in more than the seed.
+        InputError: no cell, a file that is none; cells of an arm that differ in more than the seed.
     """
-    cells = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    cells = [_read(path) for path in sorted(folder.glob("*.json"))]
     if not cells:
         raise InputError(f"{folder} holds no finished cell: run some first.")
     groups: dict[tuple[int, str], list[Mapping[str, Any]]] = {}
@@ -96,9 +104,24 @@ def read_rows(folder: Path) -> list[Row]:
     return [
         Row(arm, count, _split_of(found), sorted(found, key=lambda cell: cell["seed"]))
         for (count, arm), found in sorted(
-            groups.items(), key=lambda group: (group[0][0], group[0][1] != REFERENCE, group[0][1])
+            groups.items(), key=lambda group: (group[0][0], group[0][1] != reference, group[0][1])
         )
     ]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        cell = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read: {error}. Take it out of the folder, or run its cell again."
+        ) from error
+    absent = NEEDED - cell.keys() if isinstance(cell, dict) else NEEDED
+    if absent:
+        raise InputError(
+            f"{path} is no cell of this benchmark, it lacks {', '.join(sorted(absent))}: take it out of the folder."
+        )
+    return cell
 
 
 def _without_seed(cell: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -115,45 +138,52 @@ def _tested(cell: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(cell.get("test", {}).get("patients", ()))
 
 
-def tables(rows: Sequence[Row]) -> list[Table]:
-    """For every number of labelled patients: our arms and the published ones; then our arms by structure."""
+def tables(rows: Sequence[Row], references: Sequence[str] = (REFERENCE,)) -> list[Table]:
+    """For every number of labelled patients: our arms, with gains over ``references``, and the published ones; then our arms by
+    structure, and by epoch."""
     published = pd.read_csv(PUBLISHED)
     found = []
     for count in dict.fromkeys(row.labeled_patients for row in rows):
         ours = [row for row in rows if row.labeled_patients == count]
-        reference = next((row for row in ours if row.arm == REFERENCE), None)
-        lines = [_line(row, reference) for row in ours]
+        by_arm = {row.arm: row for row in ours}
+        lines = [_line(row, [by_arm.get(name) for name in references]) for row in ours]
         theirs = published[published["labeled_patients"] == count]
-        lines += [_published(row) for row in theirs.to_dict("records")]
+        lines += [_published(row, len(references)) for row in theirs.to_dict("records")]
         notes = (*NOTES, _sources(theirs), *_commits(ours), *_devices(ours))
-        header = ("arm", "split, seeds", *HEADER, f"over {REFERENCE}", "updates", "minutes", "images/s")
+        header = (
+            "arm",
+            "split, seeds",
+            *HEADER,
+            *(f"over {name}" for name in references),
+            "updates",
+            "minutes",
+            "images/s",
+        )
         found.append(Table(f"{count} labelled patients", header, tuple(lines), notes, words=2))
-        found.append(_by_structure(count, ours))
+        found += [_by_structure(count, ours), _by_epoch(count, ours)]
     return found
 
 
-def _line(row: Row, reference: Row | None) -> tuple[str, ...]:
+def _line(row: Row, references: Sequence[Row | None]) -> tuple[str, ...]:
     scores = [_mean_and_sd(row.values(metric), metric, digits) for metric, digits in zip(METRICS, DIGITS, strict=True)]
-    gain = EMPTY
-    if (
-        reference is not None
-        and reference is not row
-        and (reference.updates, reference.scored_on) == (row.updates, row.scored_on)
-    ):
-        gain = _gain(row, reference)
     return (
         row.arm,
         row.scored,
         *scores,
-        gain,
+        *(_gain(row, reference) for reference in references),
         str(row.updates),
         number(row.minutes, 1),
         number(row.images_per_second, 1),
     )
 
 
-def _gain(row: Row, reference: Row) -> str:
-    """Points of Dice more than ``reference``, over the seeds that both have, with the standard deviation of the pairs."""
+def _gain(row: Row, reference: Row | None) -> str:
+    """Points of Dice more than ``reference``, over the seeds that both have, with the standard deviation of the pairs; ``EMPTY``
+    over itself, and over one of other updates or patients."""
+    if reference is None or reference is row:
+        return EMPTY
+    if (reference.updates, reference.scored_on) != (row.updates, row.scored_on):
+        return EMPTY
     ours, theirs = (dict(zip(arm.seeds, 100 * arm.values("dice"), strict=True)) for arm in (row, reference))
     gains = np.array([ours[seed] - theirs[seed] for seed in ours if seed in theirs])
     if not len(gains):
@@ -186,10 +216,10 @@ def _devices(rows: Iterable[Row]) -> Iterable[str]:
         yield f"Of several devices, so differences may be of rounding, too (arm and seed): {told}."
 
 
-def _published(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _published(row: Mapping[str, Any], references: int) -> tuple[str, ...]:
     columns = ("dice", "jaccard", "hd95_voxel", "asd_voxel")
     scores = [number(row[column], 2) for column in columns]
-    return (f"published: {row['method']}", "test", *scores, *[EMPTY] * 6)
+    return (f"published: {row['method']}", "test", *scores, *[EMPTY] * (5 + references))
 
 
 def _by_structure(count: int, rows: Iterable[Row]) -> Table:
@@ -202,16 +232,32 @@ def _by_structure(count: int, rows: Iterable[Row]) -> Table:
     return Table(f"{count} labelled patients, by structure", ("arm", "structure", *HEADER), tuple(lines), words=2)
 
 
+def _by_epoch(count: int, rows: Iterable[Row]) -> Table:
+    """Mean foreground Dice of the validation patients on the networks' grid, mean over the seeds."""
+    curves = {
+        row.arm: pd.DataFrame([{entry["epoch"]: entry["mean_dice"] for entry in cell["curve"]} for cell in row.cells])
+        for row in rows
+    }
+    epochs = sorted({int(epoch) for curve in curves.values() for epoch in curve.columns})
+    lines = [(arm, *(number(curve.mean().get(epoch), 3) for epoch in epochs)) for arm, curve in curves.items()]
+    title = f"{count} labelled patients, mean foreground Dice of validation on the networks' grid after each epoch"
+    return Table(title, ("arm", *map(str, epochs)), tuple(lines))
+
+
 def _mean_and_sd(values: np.ndarray, metric: str, digits: int) -> str:
     scaled = values * (100 if metric in ("dice", "iou") else 1)
     mean = number(float(np.nanmean(scaled)) if np.isfinite(scaled).any() else None, digits)
     return mean if len(scaled) < 2 else f"{mean} ± {number(float(np.nanstd(scaled, ddof=1)), digits)}"
 
 
-def write_report(cells: Path, folder: Path) -> str:
-    """Write ``report.md``, ``report.json`` and ``report.csv`` of the cells in folder ``cells`` into ``folder``; the page."""
-    rows = read_rows(cells)
-    page = "\n\n".join(table.markdown() for table in tables(rows))
+def write_report(cells: Path, folder: Path, references: Sequence[str] = (REFERENCE,)) -> str:
+    """Write ``report.md``, ``report.json`` and ``report.csv`` of the cells in folder ``cells`` into ``folder``; the page.
+
+    Raises:
+        InputError: see ``read_rows``.
+    """
+    rows = read_rows(cells, references[0])
+    page = "\n\n".join(table.markdown() for table in tables(rows, references))
     write_atomically(folder / "report.md", lambda path: path.write_text(f"{page}\n", encoding="utf-8"))
     records = [
         {
@@ -229,3 +275,26 @@ def write_report(cells: Path, folder: Path) -> str:
     write_json(folder / "report.json", records)
     write_atomically(folder / "report.csv", lambda path: pd.DataFrame(records).to_csv(path, index=False))
     return page
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    known = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known.add_argument("--cells", type=Path, required=True, help="folder of the finished cells of one scale")
+    known.add_argument("--reference", nargs="+", default=[REFERENCE], help="arms over which gains are shown")
+    known.add_argument("--output_dir", type=Path, default=Path("output/ssl/report"))
+    options = known.parse_args(arguments)
+
+    def report() -> int:
+        arms = {row.arm for row in read_rows(options.cells)}
+        if unknown := sorted(set(options.reference) - arms):
+            raise InputError(
+                f"--reference {unknown[0]!r} has no cell in {options.cells}; there are {', '.join(sorted(arms))}."
+            )
+        print(write_report(options.cells, options.output_dir, options.reference))
+        return 0
+
+    return exit_code_of(report, failed=2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

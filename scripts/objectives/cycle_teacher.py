@@ -191,7 +191,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
         """Both generators, both ways, in two passes of S and one of T and G.
 
         Returns:
-            What is needed of the mean teacher's; the ``generated_mask`` of its mixed images; ``restored_image`` G(y, x) in
+            What is needed of the mean teacher's; ``unlabeled_logits`` S(x'); the ``generated_mask`` of its mixed images; ``restored_image`` G(y, x) in
             ``restored_region``; ``reconstructed_image`` G(T(x'), x') in ``cycled_region``, of which T is sure in ``closed_region``;
             ``generated_image`` G(y~, x') in ``rendered_region`` with its ``rendered_label``; and ``reconstructed_logits`` S of it.
         """
@@ -245,6 +245,12 @@ class CycleTeacherObjective(MeanTeacherObjective):
             "mask_adversarial": lambda: mask_adversarial(score_mask(t["generated_mask"])),
             "image_adversarial": lambda: image_adversarial(score_image(t["generated_image"]), t["rendered_region"]),
         }
+
+    def _images(self, batch: Mapping[str, Tensor], needed: set[str]) -> dict[str, Tensor]:
+        images = super()._images(batch, needed)
+        if "unlabeled_logits" in needed:
+            images["unlabeled_logits"] = batch["unlabeled_image"]
+        return images
 
     def _needed(self, batch: Mapping[str, Tensor], everything: bool) -> set[str]:
         needed = super()._needed(batch, everything)

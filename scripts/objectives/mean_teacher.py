@@ -124,9 +124,8 @@ class MeanTeacherObjective(SupervisedObjective):
         """One pass of S, and one of T if it is needed.
 
         Returns:
-            What is needed of ``logits`` S(x); ``mixed_logits`` and ``mixed_label``; ``unlabeled_logits`` S(x'), which no term here
-            reads; ``pseudo_label``, the classes of T(x'), and ``sure_label``, the same with 255 where T is not sure; and ``mask`` of
-            the label, (B, K, H, W).
+            What is needed of ``logits`` S(x); ``mixed_logits`` and ``mixed_label``; ``pseudo_label``, the classes of T(x'), and
+            ``sure_label``, the same with 255 where T is not sure; and ``mask`` of the label, (B, K, H, W).
         """
         batch = with_views(batch)
         if not everything:
@@ -135,13 +134,9 @@ class MeanTeacherObjective(SupervisedObjective):
         t = {"mask": one_hot(batch["label"], self.num_classes).to(batch["image"].dtype)}
         if "teacher" in needed:
             t["pseudo_label"], t["sure_label"] = self._teach(batch["unlabeled_image"])
-        images = {"logits": batch["image"]}
         if "mixed_logits" in needed:
-            inside = batch["mix"]
-            images["mixed_logits"] = mixed(batch["strong_image"], batch["strong_unlabeled_image"], inside)
-            t["mixed_label"] = mixed(batch["label"], t["sure_label"], inside.squeeze(1))
-        if "unlabeled_logits" in needed:
-            images["unlabeled_logits"] = batch["unlabeled_image"]
+            t["mixed_label"] = mixed(batch["label"], t["sure_label"], batch["mix"].squeeze(1))
+        images = self._images(batch, needed)
         return t | forward_together(self.generators["segmentor"], self._merge["segmentor"], images)
 
     def generator_terms(self, batch: Mapping[str, Any], t: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -157,6 +152,13 @@ class MeanTeacherObjective(SupervisedObjective):
             "dice": lambda: soft_dice_loss(t["logits"], label),
             "consistency": lambda: consistency(t["mixed_logits"], t["mixed_label"]),
         }
+
+    def _images(self, batch: Mapping[str, Tensor], needed: set[str]) -> dict[str, Tensor]:
+        """What S is shown, by the name of its logits."""
+        images = {"logits": batch["image"]}
+        if "mixed_logits" in needed:
+            images["mixed_logits"] = mixed(batch["strong_image"], batch["strong_unlabeled_image"], batch["mix"])
+        return images
 
     def _needed(self, batch: Mapping[str, Tensor], everything: bool) -> set[str]:
         """What the active terms read, or, for everything, all terms but those of mixed images."""

@@ -52,7 +52,7 @@ class Rendering:
         window: share of the images' height and width, in (0, 1], that the generator sees, about the heart; E ends where it does.
 
     Raises:
-        InputError: for a window outside (0, 1], a negative margin, or shades neither true nor false.
+        InputError: for a window outside (0, 1], a margin that is no whole number from 0 on, or shades neither true nor false.
     """
 
     shades: bool = True
@@ -63,8 +63,8 @@ class Rendering:
         object.__setattr__(self, "shades", flag(self.shades, "objective#rendering#shades"))  # "false" on a command line
         if not 0 < self.window <= 1:
             raise InputError(f"window must lie in (0, 1], got {self.window!r}: give 1 for the whole image.")
-        if self.margin < 0:
-            raise InputError(f"margin must be 0 or more pixels, got {self.margin!r}.")
+        if not (isinstance(self.margin, int) and self.margin >= 0):
+            raise InputError(f"margin must be a whole number of pixels, 0 or more, got {self.margin!r}.")
 
     def region(self, heart: Tensor) -> Tensor:
         """E, (B, 1, H, W) bool, around ``heart`` (B, H, W) bool, as far as the window about it reaches."""

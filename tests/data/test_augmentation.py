@@ -1,6 +1,8 @@
 """Views of a batch: what is warped with what, what is repeatable, and what identity settings leave alone."""
 
+import math
 from dataclasses import asdict
+from typing import Any
 
 import pytest
 import torch
@@ -120,8 +122,8 @@ def test_boxes_take_other_shares_and_none_mixes_nothing(batch: dict[str, Tensor]
     assert all(torch.equal(plain[name], other[name]) for name in VIEWS - {"mix"})
 
 
-@pytest.mark.parametrize("box", [[0.5], [0.5, 0.25], [-0.1, 0.5], [0.5, 1.5]])
-def test_impossible_boxes_are_refused(box: list[float]) -> None:
+@pytest.mark.parametrize("box", [0.5, "[0,0]", ["0", "1"], [0.5], [0.5, 0.25], [-0.1, 0.5], [0.5, 1.5]])
+def test_impossible_boxes_are_refused(box: Any) -> None:
     with pytest.raises(InputError, match=r"box takes the smallest and the largest share of the area"):
         BatchAugmentation(box=box)
 
@@ -133,7 +135,14 @@ def test_the_settings_of_a_config_are_mappings_and_unknown_ones_are_refused() ->
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings"), [(Warp, {"scale": 0.8}), (Warp, {"shift": -1}), (Tint, {"gamma": 0.5}), (Tint, {"noise": -1})]
+    ("kind", "settings"),
+    [
+        (Warp, {"scale": 0.8}),
+        (Warp, {"shift": -1}),
+        (Warp, {"stretch": math.nan}),
+        (Tint, {"gamma": 0.5}),
+        (Tint, {"noise": -1}),
+    ],
 )
 def test_impossible_settings_are_refused(kind: type, settings: dict[str, float]) -> None:
     with pytest.raises(InputError, match="takes numbers >= 0 and factors >= 1"):

@@ -67,7 +67,7 @@ def test_wrong_voxels_are_listed_by_kind_the_most_frequent_first() -> None:
     assert lines[start + 2 : start + 5] == [
         "| atrium taken for background |      6 |   75% |                 33% |",
         "| background taken for atrium |      2 |   25% |                100% |",
-        "| all                         |      8 |  100% |                 50% |",
+        "| all 2 kinds                 |      8 |  100% |                 50% |",
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from monai.networks.nets import BasicUNet
 from running import TINY
 
 from scripts.data.acdc import find_patients
@@ -50,6 +51,32 @@ def test_no_arm_takes_more_updates_than_the_others() -> None:
 def test_another_length_is_another_grid() -> None:
     (cell,) = specs("--method", "supervised", "--max_epochs", "8")
     assert (cell.grid, cell.settings["max_epochs"]) == ("ssl_small_8", 8)
+
+
+def test_the_full_scale_has_a_larger_network_and_the_paper_its_own_there() -> None:
+    supervised, paper = specs("--scale", "full", "--method", "supervised", "Ours (paper)")
+    network = BasicUNet(2, 1, 4, features=supervised.settings["unet_features"])
+    assert sum(weight.numel() for weight in network.parameters()) == pytest.approx(7.8e6, rel=0.01)
+    assert (paper.settings["size"], paper.settings["spacing"]) == ([192, 192], [1.5, 1.5])
+    assert "filters" not in paper.settings, "the config's, which are the paper's"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seeds", "0", "1", "0"], "--seeds names one twice: 0, 1, 0"),
+        (["--method", "supervised", "supervised"], "--method names one twice"),
+        (["--labeled_patients", "3", "3"], "--labeled_patients names one twice"),
+        (["--seeds", "-1"], "--seeds must be 0 or more"),
+        (["--max_epochs", "0"], "--max_epochs 1 or more"),
+        ([], "--dataset_dir none is no folder"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_runs(
+    arguments: Sequence[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ssl_benchmark.main(["--dataset_dir", "none", "--dry_run", *arguments]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_the_papers_arm_has_its_own_grid_of_pixels_and_learning_rate() -> None:
@@ -267,6 +294,7 @@ def write(
         "updates": 300,
         "seconds": 240.0,
         "structures": group(dice),
+        "curve": [{"epoch": 1, "mean_dice": dice / 2}, {"epoch": 2, "mean_dice": dice}],
     }
     if test is not None:
         cell["test"] = group(test) | {"patients": list(tested)}
@@ -300,6 +328,42 @@ def test_the_table_has_means_deviations_gains_and_the_published_rows(tmp_path: P
     assert "BCP: BCP paper (CVPR 2023)" in sources
     assert "same" not in sources
     assert not any("commits" in note for note in table.notes)
+
+
+def test_gains_are_over_the_arms_that_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arm, dice in (("supervised", 0.6), ("mean teacher", 0.7), ("cycle teacher", 0.75)):
+        write(tmp_path / "cells", arm, 0, dice)
+    command = ["--cells", str(tmp_path / "cells"), "--output_dir", str(tmp_path / "report")]
+    assert ssl_report.main([*command, "--reference", "mean teacher", "supervised"]) == 0
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert page.strip() == capsys.readouterr().out.strip()
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines()]
+    assert [line[8:10] for line in lines[2:7:1] if len(line) == 13 and not line[0].startswith("-")] == [
+        ["over mean teacher", "over supervised"],
+        ["-", "+10.00"],
+        ["+5.00", "+15.00"],
+        ["-10.00", "-"],
+    ]
+    assert ssl_report.main([*command, "--reference", "magic"]) == 2
+    assert "--reference 'magic' has no cell" in capsys.readouterr().err
+
+
+def test_scores_by_epoch_are_means_over_the_seeds(tmp_path: Path) -> None:
+    write(tmp_path, "supervised", 0, 0.6)
+    write(tmp_path, "supervised", 1, 0.8)
+    write(tmp_path, "cycle teacher", 0, 0.7, curve=[{"epoch": 2, "mean_dice": 0.65}])
+    table = tables(read_rows(tmp_path))[2]
+    assert table.header == ("arm", "1", "2")
+    assert table.rows == (("supervised", "0.350", "0.700"), ("cycle teacher", "-", "0.650"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("{", "cannot be read"), ("{}", "lacks arm, cell, "), ("1", "lacks arm, ")]
+)
+def test_what_is_no_cell_is_refused(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "cell.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_rows(tmp_path)
 
 
 def test_seeds_of_several_commits_are_noted(tmp_path: Path) -> None:

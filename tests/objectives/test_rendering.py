@@ -57,7 +57,8 @@ def test_without_a_heart_on_either_side_no_pixel_is_rendered() -> None:
     [
         ({"window": 1.1}, r"window must lie in \(0, 1\], got 1.1"),
         ({"window": 0}, "got 0: give 1 for the whole image"),
-        ({"margin": -1}, "margin must be 0 or more"),
+        ({"margin": -1}, "margin must be a whole number of pixels, 0 or more, got -1"),
+        ({"margin": 2.5}, r"got 2\.5"),
         ({"shades": "perhaps"}, "must be true or false"),
     ],
 )
