@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from scripts.configuration import flag
 from scripts.errors import InputError
 
 
@@ -35,7 +36,7 @@ class Warp:
         flip: mirror each axis with probability 1/2.
 
     Raises:
-        InputError: a negative number, or a factor below 1.
+        InputError: a negative number, a factor below 1, or a flip neither true nor false.
     """
 
     rotation: float = 30.0
@@ -47,6 +48,7 @@ class Warp:
 
     def __post_init__(self) -> None:
         _check(self, (self.rotation, self.shift, self.elastic), (self.scale, self.stretch))
+        object.__setattr__(self, "flip", flag(self.flip, "flip"))  # "false" on a command line
 
     def grid(self, count: int, size: tuple[int, int], random: Generator) -> Tensor:
         """Sampling positions for ``F.grid_sample``, (count, H, W, 2) float32 in [-1, 1] where inside."""
@@ -129,7 +131,8 @@ class BatchAugmentation:
         seed: of the draws.
 
     Raises:
-        TypeError: a setting that a part has not. InputError: for other shares than 0 <= smallest <= largest <= 1; see ``Warp`` and ``Tint``.
+        TypeError: a setting that a part has not. InputError: for other shares than 0 <= smallest <= largest <= 1, or views neither true nor
+            false; see ``Warp`` and ``Tint``.
     """
 
     def __init__(
@@ -147,7 +150,7 @@ class BatchAugmentation:
         self.strong = strong if isinstance(strong, Tint) else Tint(**strong)
         self.shapes = shapes if isinstance(shapes, Warp) else Warp(**shapes)
         self.box = _shares(box)
-        self.views = views
+        self.views = flag(views, "augmentation#views")
         self.seed = seed
 
     def __call__(self, batch: Mapping[str, Any], position: int) -> dict[str, Any]:

@@ -128,6 +128,13 @@ def test_impossible_boxes_are_refused(box: Any) -> None:
         BatchAugmentation(box=box)
 
 
+def test_flags_of_a_command_line_are_read(batch: dict[str, Tensor]) -> None:
+    assert "mix" not in BatchAugmentation(views="false")(batch, 0)  # type: ignore[arg-type]
+    assert BatchAugmentation(warp={"flip": "false"}).warp == Warp(flip=False)
+    with pytest.raises(InputError, match="--augmentation#views must be true or false"):
+        BatchAugmentation(views="maybe")  # type: ignore[arg-type]
+
+
 def test_the_settings_of_a_config_are_mappings_and_unknown_ones_are_refused() -> None:
     assert BatchAugmentation(warp={"rotation": 5}).warp == Warp(rotation=5)
     with pytest.raises(TypeError, match="rotaton"):
