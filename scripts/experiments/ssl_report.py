@@ -280,17 +280,16 @@ def write_report(cells: Path, folder: Path, references: Sequence[str] = (REFEREN
 def main(arguments: Sequence[str] | None = None) -> int:
     known = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     known.add_argument("--cells", type=Path, required=True, help="folder of the finished cells of one scale")
-    known.add_argument("--reference", nargs="+", default=[REFERENCE], help="arms over which gains are shown")
+    known.add_argument("--reference", nargs="+", help=f"arms over which gains are shown; default: {REFERENCE}")
     known.add_argument("--output_dir", type=Path, default=Path("output/ssl/report"))
     options = known.parse_args(arguments)
 
     def report() -> int:
         arms = {row.arm for row in read_rows(options.cells)}
-        if unknown := sorted(set(options.reference) - arms):
-            raise InputError(
-                f"--reference {unknown[0]!r} has no cell in {options.cells}; there are {', '.join(sorted(arms))}."
-            )
-        print(write_report(options.cells, options.output_dir, options.reference))
+        if unknown := [arm for arm in options.reference or () if arm not in arms]:
+            there = ", ".join(sorted(arms))
+            raise InputError(f"--reference {unknown[0]!r} has no cell in {options.cells}; there are {there}.")
+        print(write_report(options.cells, options.output_dir, options.reference or [REFERENCE]))
         return 0
 
     return exit_code_of(report, failed=2)
