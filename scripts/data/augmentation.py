@@ -126,7 +126,7 @@ class BatchAugmentation:
     Args:
         warp, weak, strong, shapes: of the views above, as objects or mappings of their settings; ``shapes`` warps
             ``other_label``.
-        box: smallest and largest share of an image's area that the box of ``mix`` covers; (0, 0) mixes nothing.
+        box: smallest and largest share of an image's area that the box of ``mix`` covers (less, above 1/2: see ``boxes``); (0, 0) mixes nothing.
         views: whether to make the further views.
         seed: of the draws.
 
@@ -176,7 +176,7 @@ class BatchAugmentation:
 
 def boxes(count: int, size: tuple[int, int], random: Generator, shares: tuple[float, float] = BOX) -> Tensor:
     """A random box in each of ``count`` images of ``size`` (H, W), of the least to the most of ``shares`` of the area:
-    (count, 1, H, W) bool. Near 1, a box that would reach beyond the image is smaller."""
+    (count, 1, H, W) bool. Above 1/2, a box that would reach beyond the image is cut off and covers less."""
     least, most = shares
     area = least + (most - least) * torch.rand(count, generator=random, device=random.device)
     ratio = 2 ** _symmetric(count, random)  # of the sides, in 1/2 to 2

@@ -1,6 +1,6 @@
 """The table of the semi-supervised benchmark: our arms, mean and standard deviation over seeds, and what is published.
 
-python -m scripts.experiments.ssl_report --cells docs/results/cells/ssl_small --reference supervised "mean teacher"
+python -m scripts.experiments.ssl_report --cells docs/results/cells/ssl_small --reference supervised "cycle teacher"
 
 writes report.md, report.csv and report.json of the finished cells in a folder, with gains over the reference arms.
 """

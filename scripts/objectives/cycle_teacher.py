@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scripts.configuration import flag
 from scripts.errors import InputError
 from scripts.labels import VOID
 from scripts.objectives.cyclegan import (
@@ -149,7 +150,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
         fade: float = 0.1,
         background: bool = True,
     ) -> None:
-        if not background:
+        if not flag(background, "objective#background"):
             raise InputError(
                 "this method renders what is not background into its surroundings, and no class of this data is background: take "
                 "configs/method_mean_teacher.json, or the paper's method."
