@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from monai.metrics.utils import get_edge_surface_distance
+from skimage.segmentation import find_boundaries
 from torch import Tensor
 
 from scripts.labels import VOID
@@ -83,9 +84,9 @@ def case_scores(
 
 def at_border(label: Tensor) -> Tensor:
     """Voxels of ``label`` (x, y, slices) that have another class, or void, among their eight neighbours in the slice; bool."""
-    slices = label.movedim(2, 0).unsqueeze(1).float()
-    highest, lowest = (sign * F.max_pool2d(sign * slices, 3, stride=1, padding=1) for sign in (1, -1))
-    return (highest != lowest).squeeze(1).movedim(0, 2)
+    slices = label.numpy()
+    borders = [find_boundaries(slices[..., place], connectivity=2) for place in range(slices.shape[2])]
+    return torch.from_numpy(np.stack(borders, 2))
 
 
 def _outcome(predicted: bool, true: bool) -> str:

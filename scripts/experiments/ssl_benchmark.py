@@ -73,8 +73,9 @@ def cells(options: argparse.Namespace) -> list[CellSpec]:
     """
     arms, found = read_arms(options.scale), []
     for name in ("method", "seeds", "labeled_patients"):
-        if len(set(getattr(options, name))) < len(getattr(options, name)):
-            raise InputError(f"--{name} names one twice: {', '.join(map(str, getattr(options, name)))}.")
+        given = getattr(options, name)
+        if len(set(given)) < len(given):
+            raise InputError(f"--{name} names one twice: {', '.join(map(str, given))}.")
     if min(options.seeds) < 0 or (options.max_epochs is not None and options.max_epochs < 1):
         raise InputError("--seeds must be 0 or more, --max_epochs 1 or more.")
     unknown = [name for name in options.method if name not in arms]

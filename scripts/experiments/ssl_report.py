@@ -240,7 +240,7 @@ def _by_epoch(count: int, rows: Iterable[Row]) -> Table:
     }
     epochs = sorted({int(epoch) for curve in curves.values() for epoch in curve.columns})
     lines = [(arm, *(number(curve.mean().get(epoch), 3) for epoch in epochs)) for arm, curve in curves.items()]
-    title = f"{count} labelled patients, mean foreground Dice of validation on the networks' grid after each epoch"
+    title = f"{count} labelled patients, mean foreground Dice of validation on each arm's own grid after each epoch"
     return Table(title, ("arm", *map(str, epochs)), tuple(lines))
 
 
@@ -250,14 +250,21 @@ def _mean_and_sd(values: np.ndarray, metric: str, digits: int) -> str:
     return mean if len(scaled) < 2 else f"{mean} ± {number(float(np.nanstd(scaled, ddof=1)), digits)}"
 
 
-def write_report(cells: Path, folder: Path, references: Sequence[str] = (REFERENCE,)) -> str:
+def write_report(cells: Path, folder: Path, references: Sequence[str] | None = None) -> str:
     """Write ``report.md``, ``report.json`` and ``report.csv`` of the cells in folder ``cells`` into ``folder``; the page.
 
+    Args:
+        references: arms over which gains are shown; without, ``REFERENCE``, if it is there.
+
     Raises:
-        InputError: see ``read_rows``.
+        InputError: a reference that has no cell, or see ``read_rows``.
     """
-    rows = read_rows(cells, references[0])
-    page = "\n\n".join(table.markdown() for table in tables(rows, references))
+    chosen = (REFERENCE,) if references is None else references
+    rows = read_rows(cells, chosen[0])
+    arms = sorted({row.arm for row in rows})
+    if unknown := [arm for arm in references or () if arm not in arms]:
+        raise InputError(f"--reference {unknown[0]!r} has no cell in {cells}; there are {', '.join(arms)}.")
+    page = "\n\n".join(table.markdown() for table in tables(rows, chosen))
     write_atomically(folder / "report.md", lambda path: path.write_text(f"{page}\n", encoding="utf-8"))
     records = [
         {
@@ -285,11 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = known.parse_args(arguments)
 
     def report() -> int:
-        arms = {row.arm for row in read_rows(options.cells)}
-        if unknown := [arm for arm in options.reference or () if arm not in arms]:
-            there = ", ".join(sorted(arms))
-            raise InputError(f"--reference {unknown[0]!r} has no cell in {options.cells}; there are {there}.")
-        print(write_report(options.cells, options.output_dir, options.reference or [REFERENCE]))
+        print(write_report(options.cells, options.output_dir, options.reference))
         return 0
 
     return exit_code_of(report, failed=2)

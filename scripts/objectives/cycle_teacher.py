@@ -3,7 +3,7 @@
 The paper's two generators, two discriminators and two cycles (``scripts.objectives.cyclegan``), with what ACDC showed them to
 lack. ``docs/method.md`` gives the equations and what each piece is worth. S is the segmentor, T the teacher (the moving average of S),
 G the image generator, D_S and D_I the discriminators; (x, y) is a labelled pair, x' an unlabelled image, both under a strong
-tint where G is concerned, y~ a warped label, E a region around a heart.
+tint where G is concerned, y^ a warped label, E a region around a heart.
 
 The image cycle cannot close through a mask of a few classes, since the texture of the background is not in it. So G is given the
 surroundings, and what shade each class has in the image: it sees a window of the image in which E is painted in these shades by the
@@ -73,7 +73,7 @@ def image_cycle(reconstructed_image: Tensor, image: Tensor, closed: Tensor) -> T
 
 
 def image_discrimination(scores_real: Tensor, scores_generated: Tensor, rendered: Tensor) -> Tensor:
-    """Equation 5 as D_I minimises it, halved: (D_I(x') - 1)^2 and D_I(G(y~, x'))^2, both over E, so that what D_I compares
+    """Equation 5 as D_I minimises it, halved: (D_I(x') - 1)^2 and D_I(G(y^, x'))^2, both over E, so that what D_I compares
     are hearts with hearts.
 
     Args:
@@ -84,7 +84,7 @@ def image_discrimination(scores_real: Tensor, scores_generated: Tensor, rendered
 
 
 def mask_cycle(reconstructed_logits: Tensor, label: Tensor) -> Tensor:
-    """Equation 7 on rendered hearts: cross-entropy and Dice loss, halved, of S(G(y~, x')) against y~ in E and what T is
+    """Equation 7 on rendered hearts: cross-entropy and Dice loss, halved, of S(G(y^, x')) against y^ in E and what T is
     sure of outside, nearly always background. Of E alone, where hearts are half of the pixels, S would learn to see too many."""
     return consistency(reconstructed_logits, label)
 
@@ -194,7 +194,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
         Returns:
             What is needed of the mean teacher's; ``unlabeled_logits`` S(x'); the ``generated_mask`` of its mixed images; ``restored_image`` G(y, x) in
             ``restored_region``; ``reconstructed_image`` G(T(x'), x') in ``cycled_region``, of which T is sure in ``closed_region``;
-            ``generated_image`` G(y~, x') in ``rendered_region`` with its ``rendered_label``; and ``reconstructed_logits`` S of it.
+            ``generated_image`` G(y^, x') in ``rendered_region`` with its ``rendered_label``; and ``reconstructed_logits`` S of it.
         """
         t = super().translate(batch, everything)
         batch = with_views(batch)

@@ -117,6 +117,8 @@ def test_boxes_are_single_rectangles_of_a_quarter_to_a_half() -> None:
 def test_boxes_take_other_shares_and_none_mixes_nothing(batch: dict[str, Tensor]) -> None:
     share = boxes(100, (40, 60), torch.Generator().manual_seed(0), (0.1, 0.1)).float().mean((1, 2, 3))
     assert share.mean() == pytest.approx(0.1, abs=0.01)
+    cut_off = boxes(100, (40, 60), torch.Generator().manual_seed(0), (0.9, 0.9)).float().mean((1, 2, 3))
+    assert 0.6 < cut_off.min() < cut_off.max() < 0.95
     assert not BatchAugmentation(views=True, box=[0, 0])(batch, 0)["mix"].any()
     plain, other = BatchAugmentation(views=True)(batch, 0), BatchAugmentation(views=True, box=[0, 0])(batch, 0)
     assert all(torch.equal(plain[name], other[name]) for name in VIEWS - {"mix"})
@@ -131,6 +133,8 @@ def test_impossible_boxes_are_refused(box: Any) -> None:
 def test_flags_of_a_command_line_are_read(batch: dict[str, Tensor]) -> None:
     assert "mix" not in BatchAugmentation(views="false")(batch, 0)  # type: ignore[arg-type]
     assert BatchAugmentation(warp={"flip": "false"}).warp == Warp(flip=False)
+    with pytest.raises(InputError, match="--augmentation#warp#flip or #shapes#flip must be true or false"):
+        BatchAugmentation(shapes={"flip": "maybe"})
     with pytest.raises(InputError, match="--augmentation#views must be true or false"):
         BatchAugmentation(views="maybe")  # type: ignore[arg-type]
 

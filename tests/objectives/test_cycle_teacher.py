@@ -351,6 +351,12 @@ def test_a_method_without_a_teacher_is_refused() -> None:
         CycleTeacherObjective(segmentor, None, segmentor, segmentor, segmentor, CLASSES)
 
 
+@pytest.mark.parametrize("background", [False, "false"])
+def test_data_without_a_background_is_refused(background: object) -> None:
+    with pytest.raises(InputError, match="no class of this data is background"):
+        objective(background=background)
+
+
 def test_what_cannot_be_mixed_is_refused_before_the_warm_up_is_over(batch: dict[str, Tensor]) -> None:
     early = objective().schedule(0)
     plain = {name: batch[name] for name in ("image", "label", "unlabeled_image")} | early
