@@ -71,7 +71,7 @@ class MeanTeacherObjective(SupervisedObjective):
 
     Raises:
         TypeError: for a weight of an unknown name, or weights of another method.
-        InputError: for a share outside [0, 1], or no teacher; in ``translate`` for a batch without boxes, where a term mixes items.
+        InputError: for a share outside [0, 1], no teacher, or weights that leave nothing for the warm-up; in ``translate`` for a batch without boxes, where a term mixes items.
     """
 
     needs_unlabeled = True
@@ -101,6 +101,11 @@ class MeanTeacherObjective(SupervisedObjective):
             raise InputError("this method needs a teacher, the moving average: give ema_decay in [0, 1), as 0.99.")
         check_shares(confidence=confidence, warm_up=warm_up, ramp=ramp)
         super().__init__(segmentor, weights)
+        if warm_up and not self.weights.active() - self.unsupervised:
+            raise InputError(
+                f"in the warm-up nothing would be trained, since only {', '.join(sorted(self.weights.active()))} have a weight: give "
+                "segmentation or dice one, or --objective#warm_up 0."
+            )
         self.teacher = teacher
         self.num_classes = num_classes
         self.confidence = confidence

@@ -44,6 +44,8 @@ def only(*names: str) -> dict[str, float]:
 def objective(weights: dict[str, float] | None = None, **options: object) -> CycleTeacherObjective:
     torch.manual_seed(0)
     segmentor = ResNetGenerator(1, CLASSES, filters=2, blocks=1)
+    alone = isinstance(weights, dict) and weights.get("segmentation") == 0
+    always = {"warm_up": 0, "end": 1} if alone else {}  # or nothing would be trained at times
     made = CycleTeacherObjective(
         segmentor,
         average_of(segmentor),
@@ -52,7 +54,7 @@ def objective(weights: dict[str, float] | None = None, **options: object) -> Cyc
         PatchDiscriminator(1, filters=2, layers=2),
         CLASSES,
         weights,
-        **({"confidence": 0.0} | options),
+        **({"confidence": 0.0} | always | options),
     )
     made.teacher = Threshold()  # an untrained teacher sees hearts anywhere or nowhere
     return made
@@ -303,6 +305,14 @@ def test_they_may_end_at_once_or_never() -> None:
     assert (never["passing"], never["left"]) == (True, 1)
     with pytest.raises(InputError, match=r"would end, at 0\.1, before they begin: give end above warm_up, 0\.1"):
         objective(end=0.1)
+    with pytest.raises(
+        InputError, match=r"nothing would be trained after cycles and discriminators have ended, at 0\.6"
+    ):
+        objective(only("image_reconstruction"), warm_up=0, end=0.6)
+    with pytest.raises(
+        InputError, match="in the warm-up nothing would be trained, since only mask_cycle have a weight"
+    ):
+        objective(only("mask_cycle"), warm_up=0.1)
 
 
 @pytest.mark.parametrize("mask_input", ["detached", "soft"])

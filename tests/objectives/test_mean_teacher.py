@@ -120,6 +120,12 @@ def test_without_a_teacher_boxes_or_a_known_weight_it_is_refused(batch: dict[str
     with pytest.raises(InputError, match=r"no boxes to mix images by, for consistency: give --augment true"):
         objective().translate(plain)
     assert set(objective().translate(plain, everything=True)) == {"logits", "mask"}
+    alone = {"segmentation": 0, "dice": 0}
+    with pytest.raises(
+        InputError, match="in the warm-up nothing would be trained, since only consistency have a weight"
+    ):
+        objective(weights=alone)
+    assert objective(weights=alone, warm_up=0).active({}) == {"consistency"}
     with pytest.raises(TypeError, match="mask_cycle"):
         objective(weights={"mask_cycle": 1})
     with pytest.raises(TypeError, match="MeanTeacherWeights are needed, got CycleTeacherWeights"):
