@@ -103,7 +103,7 @@ class MeanTeacherObjective(SupervisedObjective):
         super().__init__(segmentor, weights)
         if warm_up and not self.weights.active() - self.unsupervised:
             raise InputError(
-                f"in the warm-up nothing would be trained, since only {', '.join(sorted(self.weights.active()))} have a weight: give "
+                f"in the warm-up nothing would be trained, since nothing but {', '.join(sorted(self.weights.active()))} has a weight: give "
                 "segmentation or dice one, or --objective#warm_up 0."
             )
         self.teacher = teacher

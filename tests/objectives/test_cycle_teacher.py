@@ -310,7 +310,7 @@ def test_they_may_end_at_once_or_never() -> None:
     ):
         objective(only("image_reconstruction"), warm_up=0, end=0.6)
     with pytest.raises(
-        InputError, match="in the warm-up nothing would be trained, since only mask_cycle have a weight"
+        InputError, match="in the warm-up nothing would be trained, since nothing but mask_cycle has a weight"
     ):
         objective(only("mask_cycle"), warm_up=0.1)
 

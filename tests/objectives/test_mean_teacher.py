@@ -122,7 +122,7 @@ def test_without_a_teacher_boxes_or_a_known_weight_it_is_refused(batch: dict[str
     assert set(objective().translate(plain, everything=True)) == {"logits", "mask"}
     alone = {"segmentation": 0, "dice": 0}
     with pytest.raises(
-        InputError, match="in the warm-up nothing would be trained, since only consistency have a weight"
+        InputError, match="in the warm-up nothing would be trained, since nothing but consistency has a weight"
     ):
         objective(weights=alone)
     assert objective(weights=alone, warm_up=0).active({}) == {"consistency"}
