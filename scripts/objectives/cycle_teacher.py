@@ -116,7 +116,8 @@ class CycleTeacherObjective(MeanTeacherObjective):
     Raises:
         TypeError: for a weight, or a setting of ``rendering``, of an unknown name.
         InputError: for another ``mask_input`` or ``image_input``, a share outside [0, 1], an ``end`` before ``warm_up``, no
-            teacher, no background, or weights that leave nothing to train at some time; see ``Rendering``; in ``translate`` for a batch without boxes, or of one item, where a term mixes items.
+            teacher, no background, or weights that leave nothing to train at some time; see ``Rendering``; in ``translate`` for
+            a batch without boxes, or of one item, where a term mixes items.
     """
 
     weights_type: ClassVar[type[Weights]] = CycleTeacherWeights
@@ -161,10 +162,10 @@ class CycleTeacherObjective(MeanTeacherObjective):
             raise InputError(
                 f"cycles and discriminators would end, at {end}, before they begin: give end above warm_up, {warm_up}."
             )
-        if end < 1 and not self.weights.active() - PASSING:
+        if end + fade < 1 and not self.weights.active() - PASSING:
             raise InputError(
-                f"nothing would be trained after cycles and discriminators have ended, at {end}: give segmentation, dice or "
-                "consistency a weight, or --objective#end 1."
+                "nothing would be trained once cycles and discriminators have ended: give segmentation, dice or consistency a "
+                "weight, or --objective#end 1."
             )
         for name, choice, choices in (
             ("mask_input", mask_input, MASK_INPUTS),
