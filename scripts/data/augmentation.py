@@ -48,9 +48,8 @@ class Warp:
 
     def __post_init__(self) -> None:
         _check(self, (self.rotation, self.shift, self.elastic), (self.scale, self.stretch))
-        object.__setattr__(
-            self, "flip", flag(self.flip, "augmentation#warp#flip or #shapes#flip")
-        )  # "false" on a command line
+        # It is a string, "false", on a command line.
+        object.__setattr__(self, "flip", flag(self.flip, "augmentation#warp#flip or #shapes#flip"))
 
     def grid(self, count: int, size: tuple[int, int], random: Generator) -> Tensor:
         """Sampling positions for ``F.grid_sample``, (count, H, W, 2) float32 in [-1, 1] where inside."""

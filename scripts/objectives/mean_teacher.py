@@ -71,7 +71,8 @@ class MeanTeacherObjective(SupervisedObjective):
 
     Raises:
         TypeError: for a weight of an unknown name, or weights of another method.
-        InputError: for a share outside [0, 1], no teacher, or weights that leave nothing for the warm-up; in ``translate`` for a batch without boxes, where a term mixes items.
+        InputError: for a share outside [0, 1], no teacher, or weights that leave nothing for the warm-up; in ``translate`` for a
+            batch without boxes, where a term mixes items.
     """
 
     needs_unlabeled = True
@@ -103,8 +104,8 @@ class MeanTeacherObjective(SupervisedObjective):
         super().__init__(segmentor, weights)
         if warm_up and not self.weights.active() - self.unsupervised:
             raise InputError(
-                f"in the warm-up nothing would be trained, since nothing but {', '.join(sorted(self.weights.active()))} has a weight: give "
-                "segmentation or dice one, or --objective#warm_up 0."
+                f"in the warm-up nothing would be trained, since nothing but {', '.join(sorted(self.weights.active()))} has a "
+                "weight: give segmentation or dice one, or --objective#warm_up 0."
             )
         self.teacher = teacher
         self.num_classes = num_classes

@@ -307,9 +307,8 @@ def test_they_may_end_at_once_or_never() -> None:
         objective(end=0.1)
     with pytest.raises(InputError, match="nothing would be trained once cycles and discriminators have ended"):
         objective(only("image_reconstruction"), end=0.6)
-    assert objective(only("image_reconstruction"), end=0.95, fade=0.1).schedule(0.999)[
-        "passing"
-    ]  # they fade to the end
+    to_the_end = objective(only("image_reconstruction"), end=0.95, fade=0.1)
+    assert to_the_end.schedule(0.999)["passing"]
     with pytest.raises(
         InputError, match="in the warm-up nothing would be trained, since nothing but mask_cycle has a weight"
     ):
