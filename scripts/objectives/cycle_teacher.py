@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -58,6 +59,7 @@ class CycleTeacherWeights(MeanTeacherWeights):
 
 MASK_INPUTS = ("detached", "straight-through", "soft")
 IMAGE_INPUTS = ("detached", "attached")
+SHAPES = ("labels", "both")
 PASSING = {"image_reconstruction", "image_cycle", "mask_cycle", "mask_adversarial", "image_adversarial"}
 """Terms that end before the training does."""
 
@@ -107,6 +109,8 @@ class CycleTeacherObjective(MeanTeacherObjective):
             in which texture can be hidden.
         image_input: what enters S in the mask cycle: G's image "detached", so that the cycle trains S alone, or "attached"
             (the paper): then G is trained, too, to render what S can read.
+        shapes: whose hearts are rendered: of "labels", or of "both", every second item that of T in another unlabelled image,
+            if T is sure of most of it. What is rendered is labelled by what it was rendered from, so T need not be right.
         confidence: of the teacher, in [0, 1], below which a pixel teaches nothing.
         rendering: ``scripts.objectives.rendering.Rendering``, or a mapping of its names.
         warm_up, ramp: shares of the training, before the unsupervised terms begin and until they have their full weight.
@@ -115,7 +119,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
 
     Raises:
         TypeError: for a weight, or a setting of ``rendering``, of an unknown name.
-        InputError: for another ``mask_input`` or ``image_input``, a share outside [0, 1], an ``end`` before ``warm_up``, no
+        InputError: for another ``mask_input``, ``image_input`` or ``shapes``, a share outside [0, 1], an ``end`` before ``warm_up``, no
             teacher, no background, or weights that leave nothing to train at some time; see ``Rendering``; in ``translate`` for
             a batch without boxes, or of one item, where a term mixes items.
     """
@@ -143,6 +147,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
         weights: CycleTeacherWeights | Mapping[str, float] | None = None,
         mask_input: str = "detached",
         image_input: str = "detached",
+        shapes: str = "labels",
         confidence: float = 0.9,
         rendering: Rendering | Mapping[str, Any] | None = None,
         warm_up: float = 0.1,
@@ -170,11 +175,13 @@ class CycleTeacherObjective(MeanTeacherObjective):
         for name, choice, choices in (
             ("mask_input", mask_input, MASK_INPUTS),
             ("image_input", image_input, IMAGE_INPUTS),
+            ("shapes", shapes, SHAPES),
         ):
             if choice not in choices:
                 raise InputError(f"{name} must be one of {', '.join(choices)}, got {choice!r}.")
         self.mask_input = mask_input
         self.image_input = image_input
+        self.shapes = shapes
         self.rendering = rendering if isinstance(rendering, Rendering) else Rendering(**(rendering or {}))
         self.end = end
         self.fade = fade
@@ -301,11 +308,21 @@ class CycleTeacherObjective(MeanTeacherObjective):
             mask = self._cycled_mask(t)
             scenes["reconstructed_image"] = how.scene(mask, unlabeled, done["cycled_region"], self._taught_mask(t))
         if "generated_image" in needed:
-            label, done["rendered_region"] = how.placed(batch["other_label"], t["pseudo_label"])
+            label, done["rendered_region"] = how.placed(self._shapes(batch, t), t["pseudo_label"])
             mask = one_hot(label, self.num_classes).to(t["mask"].dtype)
             scenes["generated_image"] = how.scene(mask, unlabeled, done["rendered_region"], self._taught_mask(t))
             done["rendered_label"] = self._rendered_label(label, done["rendered_region"], t)
         return done | how.rendered(self.generators["image_generator"], self._merge["image_generator"], scenes)
+
+    def _shapes(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor]) -> Tensor:
+        """What hearts are rendered, (B, H, W) int64, by ``shapes``."""
+        label, other = batch["other_label"], t["pseudo_label"].roll(1, 0)
+        if self.shapes == "labels":
+            return label
+        heart, sure = foreground(other), valid_pixels(t["sure_label"]).squeeze(1).roll(1, 0)
+        mostly = (heart & sure).flatten(1).sum(1) > 0.5 * heart.flatten(1).sum(1)
+        second = torch.arange(len(label), device=label.device) % 2 == 1
+        return other.where((mostly & second).view(-1, 1, 1), label)
 
     def _rendered_label(self, label: Tensor, region: Tensor, t: Mapping[str, Tensor]) -> Tensor:
         """``label`` in E and what T is sure of outside, (B, H, W) int64; 255 throughout where nothing is rendered."""
