@@ -56,8 +56,8 @@ DISCRIMINATORS = {
     "method_mean_teacher.json": set(),
     "method_cycle_teacher.json": {"mask_discriminator", "image_discriminator"},
 }
-AT_ONCE = {name: {"objective__warm_up": 0} for name in ("method_mean_teacher.json", "method_cycle_teacher.json")}
-"""Settings with which all terms of a method act from the first step."""
+ALL_TERMS = {"method_cycle_teacher.json": {"weights__image_cycle": 1}}
+"""Settings with which all terms of a method act."""
 RENDERING = "method_cycle_teacher.json"
 """Renders what is not background, so it needs one."""
 
@@ -161,7 +161,7 @@ def test_every_overlay_is_tested_here() -> None:
 
 @pytest.mark.parametrize(("data", "method"), PAIRS)
 def test_one_step(data: str, method: str | None, make: Make) -> None:
-    case, workflow = DATA[data], make(data, method, **AT_ONCE.get(method, {}))
+    case, workflow = DATA[data], make(data, method, **ALL_TERMS.get(method, {}))
     assert workflow.check_properties() == []
     objective = content(workflow, "objective")
     before = {name: value.clone() for name, value in objective.generators.state_dict().items()}

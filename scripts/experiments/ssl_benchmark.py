@@ -60,9 +60,13 @@ TIME_IS_OVER = 3
 
 
 def read_arms(scale: str = "small") -> dict[str, Arm]:
-    """The arms of ``ssl_arms.json``, by name, each with its own settings of ``scale`` where it has some."""
-    content = json.loads(ARMS_FILE.read_text(encoding="utf-8"))
-    return {name: Arm(tuple(arm["configs"]), arm["settings"] | arm.get(scale, {})) for name, arm in content.items()}
+    """The arms of ``ssl_arms.json``, by name, each with its own settings of ``scale`` where it has some; an arm ``of`` another, which
+    stands before it, is that one with further settings."""
+    arms: dict[str, Arm] = {}
+    for name, arm in json.loads(ARMS_FILE.read_text(encoding="utf-8")).items():
+        base = arms[arm["of"]] if "of" in arm else Arm(tuple(arm["configs"]), {})
+        arms[name] = Arm(base.configs, {**base.settings, **arm["settings"], **arm.get(scale, {})})
+    return arms
 
 
 def cells(options: argparse.Namespace) -> list[CellSpec]:

@@ -51,7 +51,7 @@ from scripts.objectives.terms import (
 @dataclass(frozen=True)
 class CycleTeacherWeights(MeanTeacherWeights):
     image_reconstruction: float = 1.0
-    image_cycle: float = 1.0
+    image_cycle: float = 0.0
     mask_cycle: float = 0.5
     mask_adversarial: float = 0.02
     image_adversarial: float = 0.05
@@ -150,8 +150,8 @@ class CycleTeacherObjective(MeanTeacherObjective):
         shapes: str = "labels",
         confidence: float = 0.9,
         rendering: Rendering | Mapping[str, Any] | None = None,
-        warm_up: float = 0.1,
-        ramp: float = 0.2,
+        warm_up: float = 0.0,
+        ramp: float = 0.0,
         end: float = 0.6,
         fade: float = 0.1,
         background: bool = True,

@@ -95,8 +95,8 @@ class MeanTeacherObjective(SupervisedObjective):
         num_classes: int,
         weights: Weights | Mapping[str, float] | None = None,
         confidence: float = 0.9,
-        warm_up: float = 0.1,
-        ramp: float = 0.2,
+        warm_up: float = 0.0,
+        ramp: float = 0.0,
     ) -> None:
         if teacher is None:
             raise InputError("this method needs a teacher, the moving average: give ema_decay in [0, 1), as 0.99.")

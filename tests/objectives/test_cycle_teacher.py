@@ -1,11 +1,15 @@
 """The cycle teacher: its terms in numbers, which networks each reaches, and what an inactive term leaves undone."""
 
 import dataclasses
+import inspect
+import json
 from collections import Counter
+from collections.abc import Mapping
 
 import pytest
 import torch
 from discs import CLASSES, SIZE, Threshold, disc_batch
+from running import ROOT
 from torch import Tensor
 
 from scripts.errors import InputError
@@ -19,12 +23,15 @@ from scripts.objectives.cycle_teacher import (
     image_cycle,
 )
 from scripts.objectives.mean_teacher import MeanTeacherWeights
+from scripts.objectives.rendering import Rendering
 from scripts.training.averaging import average_of
 from scripts.training.losses import StepLosses
 from scripts.training.trainer import frozen
 
 UNSUPERVISED = CycleTeacherObjective.unsupervised
 TERMS = tuple(field.name for field in dataclasses.fields(CycleTeacherWeights))
+ALL = {"image_cycle": 1.0}
+"""With the weights by default, all terms."""
 REACHED = {
     "segmentation": {"segmentor"},
     "dice": {"segmentor"},
@@ -41,11 +48,11 @@ def only(*names: str) -> dict[str, float]:
     return {term: float(term in names) for term in TERMS}
 
 
-def objective(weights: dict[str, float] | None = None, **options: object) -> CycleTeacherObjective:
+def objective(weights: Mapping[str, float] | MeanTeacherWeights = ALL, **options: object) -> CycleTeacherObjective:
     torch.manual_seed(0)
     segmentor = ResNetGenerator(1, CLASSES, filters=2, blocks=1)
-    alone = isinstance(weights, dict) and weights.get("segmentation") == 0
-    always = {"warm_up": 0, "end": 1} if alone else {}  # a term alone must act from beginning to end, or it is refused
+    alone = isinstance(weights, Mapping) and weights.get("segmentation") == 0
+    always = {"end": 1} if alone else {}  # a term alone must act to the end, or it is refused
     made = CycleTeacherObjective(
         segmentor,
         average_of(segmentor),
@@ -304,7 +311,7 @@ def test_they_may_end_at_once_or_never() -> None:
     never = objective(end=1).schedule(0.999)
     assert (never["passing"], never["left"]) == (True, 1)
     with pytest.raises(InputError, match=r"would end, at 0\.1, before they begin: give end above warm_up, 0\.1"):
-        objective(end=0.1)
+        objective(warm_up=0.1, end=0.1)
     with pytest.raises(InputError, match="nothing would be trained once cycles and discriminators have ended"):
         objective(only("image_reconstruction"), end=0.6)
     to_the_end = objective(only("image_reconstruction"), end=0.95, fade=0.1)
@@ -323,6 +330,17 @@ def test_everything_but_mixed_images_is_made_for_the_panel(mask_input: str, batc
     assert images | {"logits", "reconstructed_logits", "pseudo_label"} <= set(t)
     assert ("unlabeled_logits" in t) == (mask_input == "soft")
     assert "mixed_logits" not in t
+
+
+def test_the_defaults_are_those_of_the_config() -> None:
+    config = json.loads((ROOT / "configs" / "method_cycle_teacher.json").read_text())
+    assert dataclasses.asdict(CycleTeacherWeights()) == config["weights"]
+    options = inspect.signature(CycleTeacherObjective).parameters
+    settings = {
+        name: value for name, value in config["objective"].items() if not str(value).startswith(("@", "$", "scripts."))
+    }
+    assert dataclasses.asdict(Rendering()) == settings.pop("rendering")
+    assert {name: options[name].default for name in settings} == settings
 
 
 def test_weights_of_another_method_are_refused() -> None:

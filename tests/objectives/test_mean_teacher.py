@@ -44,10 +44,12 @@ def test_it_is_the_cycle_teacher_without_cycles_and_discriminators(batch: dict[s
         CLASSES,
         off,
         confidence=0.0,
+        warm_up=0.1,
+        ramp=0.2,
     )
     for progress in (0.0, 0.2, 0.9):
         parts = []
-        for made in (objective(), whole):
+        for made in (objective(warm_up=0.1, ramp=0.2), whole):
             now = batch | made.schedule(progress)
             t = made.translate(now)
             terms = made.generator_terms(now, t)
@@ -124,8 +126,8 @@ def test_without_a_teacher_boxes_or_a_known_weight_it_is_refused(batch: dict[str
     with pytest.raises(
         InputError, match="in the warm-up nothing would be trained, since nothing but consistency has a weight"
     ):
-        objective(weights=alone)
-    assert objective(weights=alone, warm_up=0).active({}) == {"consistency"}
+        objective(weights=alone, warm_up=0.1)
+    assert objective(weights=alone).active({}) == {"consistency"}
     with pytest.raises(TypeError, match="mask_cycle"):
         objective(weights={"mask_cycle": 1})
     with pytest.raises(TypeError, match="MeanTeacherWeights are needed, got CycleTeacherWeights"):
