@@ -7,8 +7,9 @@ tint where G is concerned, y^ a warped label, E a region around a heart.
 
 The image cycle cannot close through a mask of a few classes, since the texture of the background is not in it. So G is given the
 surroundings, and what shade each class has in the image: it sees a window of the image in which E is painted in these shades by the
-mask, and changes E alone. And a cycle trains the generator that closes it, unless it is told otherwise: what the other one made is
-data, as in back-translation (Sennrich et al. 2016), so that the two cannot agree on a code.
+mask, and changes E alone. (It closes then, but helped nowhere, so its weight is 0 by default.) And a cycle trains the generator that
+closes it, unless it is told otherwise: what the other one made is data, as in back-translation (Sennrich et al. 2016), so that the
+two cannot agree on a code.
 """
 
 from collections.abc import Callable, Mapping, Set
@@ -104,7 +105,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
         mask_discriminator, image_discriminator: D_S and D_I, to scores (B, 1, H, W).
         num_classes: K.
         weights: ``CycleTeacherWeights`` or a mapping of its names.
-        mask_input: what enters G in the image cycle: "detached", the classes of T, so that the cycle trains G
+        mask_input: what enters G in the image cycle, if that has a weight: "detached", the classes of T, so that the cycle trains G
             alone; or S(x'), which it then trains too, as "straight-through" one-hot or as "soft" probabilities (the paper),
             in which texture can be hidden.
         image_input: what enters S in the mask cycle: G's image "detached", so that the cycle trains S alone, or "attached"

@@ -92,6 +92,38 @@ def test_an_unknown_arm_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no arm" in capsys.readouterr().err
 
 
+def test_an_arm_of_another_is_that_one_with_its_own_settings() -> None:
+    arms = read_arms()
+    arm = arms["cycle teacher, image_cycle, warm-up"]
+    assert (
+        arm.configs
+        == arms["cycle teacher"].configs
+        == ("configs/network_unet.json", "configs/method_cycle_teacher.json")
+    )
+    assert arm.settings == {"weights#image_cycle": 1, "objective#warm_up": 0.1, "objective#ramp": 0.2}
+    assert arms["cycle teacher"].settings == {"weights#image_cycle": 0, "objective#warm_up": 0, "objective#ramp": 0}
+
+
+@pytest.mark.parametrize("name", ["mean teacher", "cycle teacher"])
+def test_an_arm_that_is_a_method_has_its_defaults(name: str) -> None:
+    arm = read_arms()[name]
+    config = json.loads((ROOT / arm.configs[-1]).read_text())
+    for key, value in arm.settings.items():
+        section, setting = key.split("#")
+        assert config[section][setting] == value
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs/results/cells/ssl_small").glob("*.json")), ids=lambda path: path.stem
+)
+def test_a_kept_cell_is_what_its_arm_would_run(path: Path) -> None:
+    cell = json.loads(path.read_text())
+    count, seed = str(cell["settings"]["labeled_patients"]), str(cell["seed"])
+    (spec,) = specs("--method", cell["arm"], "--labeled_patients", count, "--seeds", seed)
+    assert path.stem == spec.name
+    runner.check_same(spec, cell, path)
+
+
 @pytest.mark.parametrize("name", read_arms())
 def test_every_arm_can_be_built(name: str, make_training: Callable, tmp_path: Path) -> None:
     """With its overlays and settings, on the phantom."""

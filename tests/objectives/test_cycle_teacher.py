@@ -22,7 +22,7 @@ from scripts.objectives.cycle_teacher import (
     CycleTeacherWeights,
     image_cycle,
 )
-from scripts.objectives.mean_teacher import MeanTeacherWeights
+from scripts.objectives.mean_teacher import MeanTeacherObjective, MeanTeacherWeights
 from scripts.objectives.rendering import Rendering
 from scripts.training.averaging import average_of
 from scripts.training.losses import StepLosses
@@ -332,15 +332,19 @@ def test_everything_but_mixed_images_is_made_for_the_panel(mask_input: str, batc
     assert "mixed_logits" not in t
 
 
-def test_the_defaults_are_those_of_the_config() -> None:
-    config = json.loads((ROOT / "configs" / "method_cycle_teacher.json").read_text())
-    assert dataclasses.asdict(CycleTeacherWeights()) == config["weights"]
-    options = inspect.signature(CycleTeacherObjective).parameters
-    settings = {
-        name: value for name, value in config["objective"].items() if not str(value).startswith(("@", "$", "scripts."))
-    }
-    assert dataclasses.asdict(Rendering()) == settings.pop("rendering")
-    assert {name: options[name].default for name in settings} == settings
+@pytest.mark.parametrize(
+    ("method", "kind"), [("cycle_teacher", CycleTeacherObjective), ("mean_teacher", MeanTeacherObjective)]
+)
+def test_the_defaults_are_those_of_the_config(method: str, kind: type[MeanTeacherObjective]) -> None:
+    config = json.loads((ROOT / "configs" / f"method_{method}.json").read_text())
+    assert dataclasses.asdict(kind.weights_type()) == config["weights"]
+    given = {name: config.get(str(value).removeprefix("@"), value) for name, value in config["objective"].items()}
+    settings = {name: value for name, value in given.items() if not str(value).startswith(("@", "$", "scripts."))}
+    defaults = {name: option.default for name, option in inspect.signature(kind).parameters.items() if name in settings}
+    if "rendering" in defaults:
+        defaults["rendering"] = dataclasses.asdict(Rendering())
+    assert {"confidence", "warm_up", "ramp", "weights"} <= settings.keys()
+    assert defaults | {"weights": config["weights"]} == settings
 
 
 def test_weights_of_another_method_are_refused() -> None:
@@ -386,7 +390,8 @@ def test_data_without_a_background_is_refused(background: object) -> None:
 
 
 def test_what_cannot_be_mixed_is_refused_before_the_warm_up_is_over(batch: dict[str, Tensor]) -> None:
-    early = objective().schedule(0)
+    early = objective(warm_up=0.1).schedule(0)
+    assert not early["unsupervised"]
     plain = {name: batch[name] for name in ("image", "label", "unlabeled_image")} | early
     with pytest.raises(InputError, match=r"for consistency and mask_adversarial: give --augment true"):
         objective().translate(plain)
