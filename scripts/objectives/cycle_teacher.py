@@ -3,7 +3,7 @@
 The paper's two generators, two discriminators and two cycles (``scripts.objectives.cyclegan``), with what ACDC showed them to
 lack. ``docs/method.md`` gives the equations and what each piece is worth. S is the segmentor, T the teacher (the moving average of S),
 G the image generator, D_S and D_I the discriminators; (x, y) is a labelled pair, x' an unlabelled image, both under a strong
-tint where G is concerned, y^ a warped label, E a region around a heart.
+tint where G is concerned, y^ a warped label (or, by ``shapes``, what T sees in another unlabelled image), E a region around a heart.
 
 The image cycle cannot close through a mask of a few classes, since the texture of the background is not in it. So G is given the
 surroundings, and what shade each class has in the image: it sees a window of the image in which E is painted in these shades by the
@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -37,7 +36,7 @@ from scripts.objectives.mean_teacher import (
     with_views,
 )
 from scripts.objectives.regions import foreground
-from scripts.objectives.rendering import Rendering, Scene
+from scripts.objectives.rendering import Rendering, Scene, with_hearts_of_others
 from scripts.objectives.terms import (
     Weights,
     check_shares,
@@ -110,8 +109,8 @@ class CycleTeacherObjective(MeanTeacherObjective):
             in which texture can be hidden.
         image_input: what enters S in the mask cycle: G's image "detached", so that the cycle trains S alone, or "attached"
             (the paper): then G is trained, too, to render what S can read.
-        shapes: whose hearts are rendered: of "labels", or of "both", every second item that of T in another unlabelled image,
-            if T is sure of most of it. What is rendered is labelled by what it was rendered from, so T need not be right.
+        shapes: which hearts are rendered: of "labels", the warped ones, or of "both": in every second item what T sees in the
+            unlabelled image before it, if T is sure of most of it. It is the label of what is rendered, so T need not be right.
         confidence: of the teacher, in [0, 1], below which a pixel teaches nothing.
         rendering: ``scripts.objectives.rendering.Rendering``, or a mapping of its names.
         warm_up, ramp: shares of the training, before the unsupervised terms begin and until they have their full weight.
@@ -120,9 +119,9 @@ class CycleTeacherObjective(MeanTeacherObjective):
 
     Raises:
         TypeError: for a weight, or a setting of ``rendering``, of an unknown name.
-        InputError: for another ``mask_input``, ``image_input`` or ``shapes``, a share outside [0, 1], an ``end`` before ``warm_up``, no
-            teacher, no background, or weights that leave nothing to train at some time; see ``Rendering``; in ``translate`` for
-            a batch without boxes, or of one item, where a term mixes items.
+        InputError: for another ``mask_input``, ``image_input`` or ``shapes``, a share outside [0, 1], an ``end`` before
+            ``warm_up``, no teacher, no background, or weights that leave nothing to train at some time; see ``Rendering``; in
+            ``translate`` for a batch without boxes, or of one item, where a term mixes items.
     """
 
     weights_type: ClassVar[type[Weights]] = CycleTeacherWeights
@@ -309,21 +308,14 @@ class CycleTeacherObjective(MeanTeacherObjective):
             mask = self._cycled_mask(t)
             scenes["reconstructed_image"] = how.scene(mask, unlabeled, done["cycled_region"], self._taught_mask(t))
         if "generated_image" in needed:
-            label, done["rendered_region"] = how.placed(self._shapes(batch, t), t["pseudo_label"])
+            hearts = batch["other_label"]
+            if self.shapes == "both":
+                hearts = with_hearts_of_others(hearts, t["pseudo_label"], t["sure_label"])
+            label, done["rendered_region"] = how.placed(hearts, t["pseudo_label"])
             mask = one_hot(label, self.num_classes).to(t["mask"].dtype)
             scenes["generated_image"] = how.scene(mask, unlabeled, done["rendered_region"], self._taught_mask(t))
             done["rendered_label"] = self._rendered_label(label, done["rendered_region"], t)
         return done | how.rendered(self.generators["image_generator"], self._merge["image_generator"], scenes)
-
-    def _shapes(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor]) -> Tensor:
-        """What hearts are rendered, (B, H, W) int64, by ``shapes``."""
-        label, other = batch["other_label"], t["pseudo_label"].roll(1, 0)
-        if self.shapes == "labels":
-            return label
-        heart, sure = foreground(other), valid_pixels(t["sure_label"]).squeeze(1).roll(1, 0)
-        mostly = (heart & sure).flatten(1).sum(1) > 0.5 * heart.flatten(1).sum(1)
-        second = torch.arange(len(label), device=label.device) % 2 == 1
-        return other.where((mostly & second).view(-1, 1, 1), label)
 
     def _rendered_label(self, label: Tensor, region: Tensor, t: Mapping[str, Tensor]) -> Tensor:
         """``label`` in E and what T is sure of outside, (B, H, W) int64; 255 throughout where nothing is rendered."""

@@ -75,7 +75,11 @@ class PicturePanel:
         objective.generators.eval()
         t = objective.translate({"image": image, "label": label, "unlabeled_image": image}, everything=True)
         columns = {"image": image, "truth": label, "prediction": t["logits"].argmax(1)}
-        for title, name in (("generated image", "generated_image"), ("image cycle", "reconstructed_image")):
+        for title, name in (
+            ("rendered mask", "rendered_label"),
+            ("generated image", "generated_image"),
+            ("image cycle", "reconstructed_image"),
+        ):
             if name in t:
                 columns[title] = t[name]
         if "reconstructed_logits" in t:

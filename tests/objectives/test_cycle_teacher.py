@@ -401,7 +401,7 @@ def test_what_cannot_be_mixed_is_refused_before_the_warm_up_is_over(batch: dict[
     objective(only("segmentation", "consistency")).translate(times(1, batch) | early)
 
 
-def test_every_second_rendered_heart_is_the_teachers_of_another_image_if_it_is_sure(batch: dict[str, Tensor]) -> None:
+def test_every_second_rendered_heart_may_be_the_teachers_of_another_image(batch: dict[str, Tensor]) -> None:
     batch = times(3, batch)
     plain, both = (objective(shapes=shapes).translate(batch) for shapes in ("labels", "both"))
     moved, _ = objective().rendering.placed(both["pseudo_label"].roll(1, 0), both["pseudo_label"])
@@ -410,8 +410,6 @@ def test_every_second_rendered_heart_is_the_teachers_of_another_image_if_it_is_s
     assert not torch.equal(both["rendered_label"][1], plain["rendered_label"][1])
     for item in (0, 2):
         assert torch.equal(both["rendered_label"][item], plain["rendered_label"][item])
-    doubtful = [objective(shapes=shapes, confidence=1.0).translate(batch) for shapes in ("labels", "both")]
-    assert torch.equal(doubtful[0]["rendered_label"], doubtful[1]["rendered_label"])
 
 
 def test_an_unknown_input_or_weight_is_refused() -> None:

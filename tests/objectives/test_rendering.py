@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from scripts.errors import InputError
 from scripts.labels import VOID
-from scripts.objectives.rendering import Rendering
+from scripts.objectives.rendering import Rendering, with_hearts_of_others
 from scripts.objectives.terms import one_hot
 
 
@@ -69,3 +69,19 @@ def test_impossible_settings_are_refused(setting: dict[str, float], told: str) -
 
 def test_a_flag_is_read_as_the_command_line_gives_it() -> None:
     assert Rendering(shades="false").shades is False
+
+
+def test_hearts_of_others_are_taken_where_the_teacher_is_sure_of_more_than_half() -> None:
+    label = torch.zeros(12, 2, 4, dtype=torch.int64)
+    seen = torch.zeros_like(label)
+    seen[::2, 0] = torch.arange(1, 7).view(-1, 1)  # hearts of four pixels, of another class in each
+    sure = seen.clone()
+    sure[:, 1, 3] = VOID  # background, which does not count
+    for item, doubtful in ((2, 1), (4, 2), (6, 4)):
+        sure[item, 0, :doubtful] = VOID
+    seen[10] = sure[10] = 0  # no heart
+    taken = with_hearts_of_others(label + 9, seen, sure)
+    assert torch.equal(taken[[1, 3, 9]], seen[[0, 2, 8]])
+    kept = [0, 2, 4, 5, 6, 7, 8, 10, 11]
+    assert torch.equal(taken[kept], (label + 9)[kept])
+    assert torch.equal(with_hearts_of_others(label[:1] + 9, seen[:1], sure[:1]), label[:1] + 9), "no other item"

@@ -13,9 +13,11 @@ from scripts.networks.fully_convolutional_discriminator import FullyConvolutiona
 from scripts.networks.pixel_discriminator import PixelDiscriminator
 from scripts.networks.resnet_generator import ResNetGenerator
 from scripts.objectives.adversarial import AdversarialObjective
+from scripts.objectives.cycle_teacher import CycleTeacherObjective
 from scripts.objectives.cyclegan import CycleGANObjective
 from scripts.objectives.supervised import SupervisedObjective
 from scripts.palette import class_colormap, class_colors
+from scripts.training.averaging import average_of
 from scripts.training.panel import PicturePanel, draw_panel
 from scripts.training.trainer import AlternatingTrainer
 
@@ -23,6 +25,12 @@ CLASSES = 3
 HEIGHT, WIDTH = 32, 48
 TITLES = ["image", "truth", "prediction"]
 CYCLES = ["generated image", "image cycle", "mask cycle"]
+COLUMNS = {
+    "supervised": TITLES,
+    "adversarial": TITLES,
+    "paper": TITLES + CYCLES,
+    "cycle teacher": [*TITLES, "rendered mask", *CYCLES],
+}
 
 
 class Photographs:
@@ -52,8 +60,11 @@ def make_objective(method: str, channels: int = 3) -> Any:
         return SupervisedObjective(segmentor)
     if method == "adversarial":
         return AdversarialObjective(segmentor, FullyConvolutionalDiscriminator(CLASSES, 1), CLASSES)
-    image_generator = ResNetGenerator(CLASSES, channels, filters=2, blocks=1, activation="tanh")
     discriminators = PixelDiscriminator(CLASSES, 2), PixelDiscriminator(channels, 2)
+    if method == "cycle teacher":
+        image_generator = ResNetGenerator(CLASSES + channels + 1, channels, filters=2, blocks=1, activation="tanh")
+        return CycleTeacherObjective(segmentor, average_of(segmentor), image_generator, *discriminators, CLASSES)
+    image_generator = ResNetGenerator(CLASSES, channels, filters=2, blocks=1, activation="tanh")
     return CycleGANObjective(segmentor, image_generator, *discriminators, CLASSES)
 
 
@@ -83,12 +94,12 @@ def make_panel(folder: Path, dataset: Photographs, **options: Any) -> PicturePan
     return PicturePanel(folder, dataset, class_colormap(CLASSES), **({"x_first": False} | options))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("method", ["supervised", "adversarial", "paper"])
+@pytest.mark.parametrize("method", COLUMNS)
 def test_columns_are_upright_pictures_of_what_the_method_has(method: str, tmp_path: Path) -> None:
     dataset = Photographs()
     panel = make_panel(tmp_path, dataset, cases=2)
     columns = panel._columns(make_trainer(make_objective(method), dataset))
-    assert list(columns) == TITLES + (CYCLES if method == "paper" else [])
+    assert list(columns) == COLUMNS[method]
     for title, stack in columns.items():
         if np.issubdtype(stack.dtype, np.integer):
             assert stack.shape == (2, HEIGHT, WIDTH)
