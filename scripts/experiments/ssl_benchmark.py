@@ -2,7 +2,7 @@
 
 python -m scripts.experiments.ssl_benchmark --dataset_dir ACDC --labeled_patients 3 --method supervised "mean teacher" --seeds 0 1 2
 
-70 training patients of which the first 3, 7 or 14 of the published order are labelled, 10 validation patients that choose the
+70 training patients of which the first 1, 3, 7 or 14 of the published order are labelled, 10 validation patients that choose the
 epoch, 20 test patients that choose nothing (SSL4MIS). Arms are those of ssl_arms.json; all take as many updates. --scale small
 is 128 x 128 pixels at 2.25 mm with a U-Net of 1.9 M parameters, for a CPU; --scale full is 192 x 192 at 1.5 mm with one of 7.8
 M, for a GPU. With --seconds the command stops in time, saves, and goes on where it was when it is given again. Cells that are
@@ -28,7 +28,7 @@ from scripts.experiments.ssl_test import add_test_scores, patients_of
 ARMS_FILE = Path(__file__).with_name("ssl_arms.json")
 SPLIT = "scripts/data/splits/acdc_ssl4mis.json"
 TRAINING_PATIENTS = 70
-LABELED_PATIENTS = (3, 7, 14)
+LABELED_PATIENTS = (1, 3, 7, 14)
 COMMON: dict[str, Any] = {
     "split": SPLIT,
     "labeled_fraction": None,
