@@ -449,5 +449,6 @@ def test_no_cell_is_said(tmp_path: Path) -> None:
 
 def test_the_published_table_is_whole() -> None:
     published = pd.read_csv(ssl_report.PUBLISHED)
-    assert len(published) == 31
+    assert len(published) == 33
+    assert set(published["labeled_patients"]) == {1, 3, 7, 70}
     assert published.loc[published["method"] == "TraCoCo", "dice"].tolist() == [89.46, 90.44]
