@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from monai.networks.nets import BasicUNet
 from running import TINY
+from ssl_cells import write
 
 from scripts.data.acdc import find_patients
 from scripts.data.augmentation import STRONG
@@ -21,8 +22,6 @@ from scripts.experiments.runner import Outcome, Runner
 from scripts.experiments.ssl_benchmark import SCALES, SPLIT, cells, parser, read_arms
 from scripts.experiments.ssl_report import METRICS, read_rows, tables, write_report
 from scripts.experiments.ssl_test import patients_of, scores
-
-STRUCTURES = ("right", "wall", "left")
 
 
 def specs(*arguments: str) -> list:
@@ -299,39 +298,6 @@ def test_a_test_folder_that_cannot_be_used_is_said_before_the_training(
 
 
 # The table, from made-up cells
-
-
-def write(
-    folder: Path,
-    arm: str,
-    seed: int,
-    dice: float,
-    count: int = 3,
-    test: float | None = None,
-    tested: Sequence[str] = ("patient001", "patient007"),
-    **changed: Any,
-) -> None:
-    def group(value: float) -> dict[str, Any]:
-        of_one = dict.fromkeys(METRICS, 2.0) | {"dice": value, "iou": value / 2}
-        return {"structures": dict.fromkeys(STRUCTURES, of_one), "mean": of_one}
-
-    cell = {
-        "cell": f"{arm}-{count}-{seed}",
-        "arm": arm,
-        "seed": seed,
-        "commit": "0123456789",
-        "device": "one",
-        "configs": [],
-        "settings": {"labeled_patients": count, "batch_size": 8, "seed": seed},
-        "updates": 300,
-        "seconds": 240.0,
-        "structures": group(dice),
-        "curve": [{"epoch": 1, "mean_dice": dice / 2}, {"epoch": 2, "mean_dice": dice}],
-    }
-    if test is not None:
-        cell["test"] = group(test) | {"patients": list(tested)}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{arm}-{count}-{seed}.json").write_text(json.dumps(cell | changed))
 
 
 def test_the_table_has_means_deviations_gains_and_the_published_rows(tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""Made-up cells of the semi-supervised benchmark."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scripts.experiments.ssl_report import METRICS
+
+STRUCTURES = ("right", "wall", "left")
+
+
+def write(
+    folder: Path,
+    arm: str,
+    seed: int,
+    dice: float,
+    count: int = 3,
+    test: float | None = None,
+    tested: Sequence[str] = ("patient001", "patient007"),
+    **changed: Any,
+) -> None:
+    """Write one into ``folder``: every structure with this Dice, half of it as IoU, and distances of 2; ``test``: its Dice of the patients
+    ``tested``; ``changed``: other fields."""
+
+    def group(value: float) -> dict[str, Any]:
+        of_one = dict.fromkeys(METRICS, 2.0) | {"dice": value, "iou": value / 2}
+        return {"structures": dict.fromkeys(STRUCTURES, of_one), "mean": of_one}
+
+    cell = {
+        "cell": f"{arm}-{count}-{seed}",
+        "arm": arm,
+        "seed": seed,
+        "commit": "0123456789",
+        "device": "one",
+        "configs": [],
+        "settings": {"labeled_patients": count, "batch_size": 8, "seed": seed},
+        "updates": 300,
+        "seconds": 240.0,
+        "structures": group(dice),
+        "curve": [{"epoch": 1, "mean_dice": dice / 2}, {"epoch": 2, "mean_dice": dice}],
+    }
+    if test is not None:
+        cell["test"] = group(test) | {"patients": list(tested)}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{arm}-{count}-{seed}.json").write_text(json.dumps(cell | changed))
