@@ -149,7 +149,7 @@ def tables(rows: Sequence[Row], references: Sequence[str] = (REFERENCE,)) -> lis
         lines = [_line(row, [by_arm.get(name) for name in references]) for row in ours]
         theirs = published[published["labeled_patients"] == count]
         lines += [_published(row, len(references)) for row in theirs.to_dict("records")]
-        notes = (*NOTES, _sources(theirs), *_commits(ours), *_devices(ours))
+        notes = (*NOTES, *_sources(theirs), *_commits(ours), *_devices(ours))
         header = (
             "arm",
             "split, seeds",
@@ -159,9 +159,13 @@ def tables(rows: Sequence[Row], references: Sequence[str] = (REFERENCE,)) -> lis
             "minutes",
             "images/s",
         )
-        found.append(Table(f"{count} labelled patients", header, tuple(lines), notes, words=2))
+        found.append(Table(_patients(count), header, tuple(lines), notes, words=2))
         found += [_by_structure(count, ours), _by_epoch(count, ours)]
     return found
+
+
+def _patients(count: int) -> str:
+    return f"{count} labelled patient{'s' if count != 1 else ''}"
 
 
 def _line(row: Row, references: Sequence[Row | None]) -> tuple[str, ...]:
@@ -192,9 +196,11 @@ def _gain(row: Row, reference: Row | None) -> str:
     return mean if len(gains) < 2 else f"{mean} ± {number(float(gains.std(ddof=1)), 2)}"
 
 
-def _sources(published: pd.DataFrame) -> str:
+def _sources(published: pd.DataFrame) -> Iterable[str]:
+    """A note of where the ``published`` rows are from, if there are any."""
     by_source = published.groupby("source", sort=False)["method"].agg(", ".join)
-    return f"Sources: {'; '.join(f'{methods}: {source}' for source, methods in by_source.items())}."
+    if len(by_source):
+        yield f"Sources: {'; '.join(f'{methods}: {source}' for source, methods in by_source.items())}."
 
 
 def _commits(rows: Iterable[Row]) -> Iterable[str]:
@@ -229,7 +235,7 @@ def _by_structure(count: int, rows: Iterable[Row]) -> Table:
         for structure in group["structures"]:
             scores = [_mean_and_sd(row.values(m, structure), m, d) for m, d in zip(METRICS, DIGITS, strict=True)]
             lines.append((row.arm, structure, *scores))
-    return Table(f"{count} labelled patients, by structure", ("arm", "structure", *HEADER), tuple(lines), words=2)
+    return Table(f"{_patients(count)}, by structure", ("arm", "structure", *HEADER), tuple(lines), words=2)
 
 
 def _by_epoch(count: int, rows: Iterable[Row]) -> Table:
@@ -240,7 +246,7 @@ def _by_epoch(count: int, rows: Iterable[Row]) -> Table:
     }
     epochs = sorted({int(epoch) for curve in curves.values() for epoch in curve.columns})
     lines = [(arm, *(number(curve.mean().get(epoch), 3) for epoch in epochs)) for arm, curve in curves.items()]
-    title = f"{count} labelled patients, mean foreground Dice of validation on each arm's own grid after each epoch"
+    title = f"{_patients(count)}, mean foreground Dice of validation on each arm's own grid after each epoch"
     return Table(title, ("arm", *map(str, epochs)), tuple(lines))
 
 

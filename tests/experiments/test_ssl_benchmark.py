@@ -328,6 +328,20 @@ def test_the_table_has_means_deviations_gains_and_the_published_rows(tmp_path: P
     assert not any("commits" in note for note in table.notes)
 
 
+@pytest.mark.parametrize(
+    ("count", "title", "sourced"),
+    [(1, "1 labelled patient", True), (7, "7 labelled patients", True), (14, "14 labelled patients", False)],
+)
+def test_sources_are_named_where_there_are_published_rows(
+    count: int, title: str, sourced: bool, tmp_path: Path
+) -> None:
+    write(tmp_path, "supervised", 0, 0.6, count=count)
+    found = tables(read_rows(tmp_path))
+    assert found[0].title == title
+    assert [table.title.startswith(f"{title}, ") for table in found[1:]] == [True, True]
+    assert any(note.startswith("Sources: ") for note in found[0].notes) is sourced
+
+
 def test_gains_are_over_the_arms_that_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arm, dice in (("supervised", 0.6), ("mean teacher", 0.7), ("cycle teacher", 0.75)):
         write(tmp_path / "cells", arm, 0, dice)
