@@ -60,6 +60,7 @@ class CycleTeacherWeights(MeanTeacherWeights):
 MASK_INPUTS = ("detached", "straight-through", "soft")
 IMAGE_INPUTS = ("detached", "attached")
 SHAPES = ("labels", "both")
+TINTS = ("before", "after")
 PASSING = {"image_reconstruction", "image_cycle", "mask_cycle", "mask_adversarial", "image_adversarial"}
 """Terms that end before the training does."""
 
@@ -111,6 +112,8 @@ class CycleTeacherObjective(MeanTeacherObjective):
             (the paper): then G is trained, too, to render what S can read.
         shapes: which hearts are rendered: of "labels", the warped ones, or of "both": in every second item what T sees in the
             unlabelled image before it, if T is sure of most of it. It is the label of what is rendered, so T need not be right.
+        tint: whether images are strongly tinted "before" hearts are rendered into them, or "after", so that G and D_I see them without
+            a tint, and blur and noise are the same in what is rendered and around it.
         confidence: of the teacher, in [0, 1], below which a pixel teaches nothing.
         rendering: ``scripts.objectives.rendering.Rendering``, or a mapping of its names.
         warm_up, ramp: shares of the training, before the unsupervised terms begin and until they have their full weight.
@@ -119,7 +122,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
 
     Raises:
         TypeError: for a weight, or a setting of ``rendering``, of an unknown name.
-        InputError: for another ``mask_input``, ``image_input`` or ``shapes``, a share outside [0, 1], an ``end`` before
+        InputError: for another ``mask_input``, ``image_input``, ``shapes`` or ``tint``, a share outside [0, 1], an ``end`` before
             ``warm_up``, no teacher, no background, or weights that leave nothing to train at some time; see ``Rendering``; in
             ``translate`` for a batch without boxes, or of one item, where a term mixes items.
     """
@@ -148,6 +151,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
         mask_input: str = "detached",
         image_input: str = "detached",
         shapes: str = "labels",
+        tint: str = "before",
         confidence: float = 0.9,
         rendering: Rendering | Mapping[str, Any] | None = None,
         warm_up: float = 0.0,
@@ -176,12 +180,14 @@ class CycleTeacherObjective(MeanTeacherObjective):
             ("mask_input", mask_input, MASK_INPUTS),
             ("image_input", image_input, IMAGE_INPUTS),
             ("shapes", shapes, SHAPES),
+            ("tint", tint, TINTS),
         ):
             if choice not in choices:
                 raise InputError(f"{name} must be one of {', '.join(choices)}, got {choice!r}.")
         self.mask_input = mask_input
         self.image_input = image_input
         self.shapes = shapes
+        self.tint = tint
         self.rendering = rendering if isinstance(rendering, Rendering) else Rendering(**(rendering or {}))
         self.end = end
         self.fade = fade
@@ -218,6 +224,8 @@ class CycleTeacherObjective(MeanTeacherObjective):
         if "reconstructed_logits" in needed:
             image = t["generated_image"]
             image = image.detach() if self.image_input == "detached" else image
+            if self.tint == "after" and "unlabeled_look" in batch:
+                image = batch["unlabeled_look"](image)
             t["reconstructed_logits"] = self.generators["segmentor"](image)
         return t
 
@@ -243,13 +251,13 @@ class CycleTeacherObjective(MeanTeacherObjective):
             terms["mask_discriminator"] = mask_discrimination(score(real), score(fake), valid_pixels(label))
         if "image_discriminator" in fakes:
             score, (fake, region) = self.discriminators["image_discriminator"], fakes["image_discriminator"]
-            real = batch["strong_unlabeled_image"]
+            real = self._scenery(batch)[1]
             terms["image_discriminator"] = image_discrimination(score(real), score(fake), region)
         return terms
 
     def _terms(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor]) -> dict[str, Callable[[], Tensor]]:
         score_mask, score_image = self.discriminators["mask_discriminator"], self.discriminators["image_discriminator"]
-        label, x, unlabeled = batch["label"], batch["strong_image"], batch["strong_unlabeled_image"]
+        label, (x, unlabeled) = batch["label"], self._scenery(batch)
         return super()._terms(batch, t) | {
             "image_reconstruction": lambda: image_reconstruction(
                 t["restored_image"], x, t["restored_region"] & valid_pixels(label)
@@ -283,6 +291,11 @@ class CycleTeacherObjective(MeanTeacherObjective):
         strength = super()._strength(name, batch)
         return strength * batch.get("left", 1) if name in PASSING else strength
 
+    def _scenery(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The labelled and the unlabelled images that G and D_I are shown, (B, C, H, W), by ``tint``."""
+        view = "strong" if self.tint == "before" else "plain"
+        return batch[f"{view}_image"], batch[f"{view}_unlabeled_image"]
+
     def _cycled_mask(self, t: Mapping[str, Tensor]) -> Tensor:
         """What G sees in the image cycle, (B, K, H, W), by ``mask_input``."""
         if self.mask_input == "detached":
@@ -298,7 +311,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
         """Images in which G repaints hearts, each with its region E, in one pass."""
         done: dict[str, Tensor] = {}
         scenes: dict[str, Scene] = {}
-        image, unlabeled, how = batch["strong_image"], batch["strong_unlabeled_image"], self.rendering
+        (image, unlabeled), how = self._scenery(batch), self.rendering
         if "restored_image" in needed:
             done["restored_region"] = how.region(foreground(batch["label"]))
             scenes["restored_image"] = how.scene(t["mask"], image, done["restored_region"], t["mask"])

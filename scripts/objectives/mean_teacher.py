@@ -46,9 +46,15 @@ def consistency(logits: Tensor, label: Tensor) -> Tensor:
 
 
 def with_views(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """``batch``, its plain images and labels standing for the views that it has not."""
-    plain = {"strong_image": "image", "strong_unlabeled_image": "unlabeled_image", "other_label": "label"}
-    return {view: batch[name] for view, name in plain.items()} | dict(batch)
+    """``batch``, its own images and labels standing for the views that it has not."""
+    given = {
+        "plain_image": "image",
+        "strong_image": "image",
+        "plain_unlabeled_image": "unlabeled_image",
+        "strong_unlabeled_image": "unlabeled_image",
+        "other_label": "label",
+    }
+    return {view: batch[name] for view, name in given.items()} | dict(batch)
 
 
 def mixed(ours: Tensor, theirs: Tensor, inside: Tensor) -> Tensor:

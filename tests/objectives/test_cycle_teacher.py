@@ -12,6 +12,7 @@ from discs import CLASSES, SIZE, Threshold, disc_batch
 from running import ROOT
 from torch import Tensor
 
+from scripts.data.augmentation import STRONG
 from scripts.errors import InputError
 from scripts.labels import VOID
 from scripts.networks.patch_discriminator import PatchDiscriminator
@@ -23,6 +24,7 @@ from scripts.objectives.cycle_teacher import (
     image_cycle,
 )
 from scripts.objectives.mean_teacher import MeanTeacherObjective, MeanTeacherWeights
+from scripts.objectives.regions import around
 from scripts.objectives.rendering import Rendering
 from scripts.training.averaging import average_of
 from scripts.training.losses import StepLosses
@@ -184,6 +186,29 @@ def test_real_and_rendered_images_are_judged_over_the_same_region(batch: dict[st
     region, (real, fake) = t["rendered_region"], scores
     expected = 0.5 * (((real - 1)[region] ** 2).mean() + (fake[region] ** 2).mean())
     assert float(term.detach()) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_images_can_be_tinted_after_hearts_are_rendered_into_them(batch: dict[str, Tensor]) -> None:
+    plain, look = batch["unlabeled_image"], STRONG.look(batch["unlabeled_image"], torch.Generator().manual_seed(0))
+    batch |= {"plain_image": batch["image"], "plain_unlabeled_image": plain}
+    batch |= {"strong_unlabeled_image": look(plain), "unlabeled_look": look}
+    made, seen, judged = objective(tint="after"), [], []
+    made.generators["segmentor"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    made.discriminators["image_discriminator"].register_forward_pre_hook(lambda _, inputs: judged.append(inputs[0]))
+    t = made.translate(batch)
+    region = t["rendered_region"]
+    assert torch.equal(t["generated_image"][~region], plain[~region])
+    assert torch.equal(seen[-1], look(t["generated_image"]))
+    far = ~around(region.squeeze(1), 1)  # beyond what the blur carries over
+    assert torch.equal(seen[-1][far], batch["strong_unlabeled_image"][far]), "blur and noise are the surroundings' own"
+    made.discriminator_terms(batch, t, made.fakes(t))
+    assert torch.equal(judged[0], plain)
+
+
+def test_tints_before_are_what_a_batch_without_views_has(batch: dict[str, Tensor]) -> None:
+    bare = {name: batch[name] for name in ("image", "label", "unlabeled_image", "mix")}
+    made = [objective(tint=tint).translate(bare) for tint in ("before", "after")]
+    assert torch.equal(made[0]["reconstructed_logits"], made[1]["reconstructed_logits"])
 
 
 def test_the_image_cycle_looks_at_its_pixels_alone() -> None:
@@ -419,6 +444,8 @@ def test_an_unknown_input_or_weight_is_refused() -> None:
         objective(image_input="soft")
     with pytest.raises(InputError, match="shapes must be one of labels, both"):
         objective(shapes="teacher")
+    with pytest.raises(InputError, match="tint must be one of before, after"):
+        objective(tint="both")
     with pytest.raises(TypeError, match="consistancy"):
         objective({"consistancy": 1.0})
 
