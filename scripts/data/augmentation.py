@@ -1,7 +1,7 @@
 """Random views of a batch, made on its device: warped, with other intensities, and masks to mix and to render.
 
 What a view looks like depends on the seed and the number of the batch alone, as the batch itself does, so a resumed run
-sees the same. All images of a batch are warped in one call; parameters are drawn for each image by itself.
+sees the same (on the same kind of device, since a GPU draws other numbers). All images of a batch are warped in one call; parameters are drawn for each image by itself.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ class Warp:
     Attributes:
         rotation: degrees, either way.
         scale: factor f; sizes change by 1/f to f, log-uniformly.
-        stretch: the same for the ratio of the axes.
+        stretch: factor g; one axis changes by 1/g to g, the other by the inverse.
         shift: share of the image's size, either way.
         elastic: displacement as a share of the image's size (standard deviation at the nodes of a coarse grid).
         flip: mirror each axis with probability 1/2.
@@ -59,8 +59,15 @@ class Warp:
         mirror = torch.randint(2, (2, count), generator=random, device=random.device) * 2 - 1
         mirror = mirror if self.flip else torch.ones_like(mirror)
         cos, sin = angle.cos() / factor, angle.sin() / factor
+        tall = size[0] / size[1]  # what is turned are pixels, and positions are shares of height and width
         linear = torch.stack(
-            [cos * ratio * mirror[0], -sin / ratio * mirror[1], sin * ratio * mirror[0], cos / ratio * mirror[1]], -1
+            [
+                cos * ratio * mirror[0],
+                -sin / ratio * mirror[1] * tall,
+                sin * ratio * mirror[0] / tall,
+                cos / ratio * mirror[1],
+            ],
+            -1,
         ).view(count, 2, 2)
         shift = 2 * self.shift * torch.stack([_symmetric(count, random), _symmetric(count, random)], -1)
         grid = F.affine_grid(torch.cat([linear, shift.unsqueeze(-1)], -1), [count, 1, *size], align_corners=False)
@@ -244,7 +251,7 @@ def _warped_label(label: Tensor, grid: Tensor) -> Tensor:
 
 
 def _number(seed: int, position: int) -> int:
-    """A number of 32 bits that differs for each pair."""
+    """A number of 32 bits for each pair; few share one."""
     return int(np.random.SeedSequence([seed, position]).generate_state(1)[0])
 
 

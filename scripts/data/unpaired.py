@@ -89,7 +89,7 @@ class UnpairedBatches:
         if unlabeled_needed and count == 0:
             raise InputError(
                 "no unlabelled case, and the method learns from unlabelled images: choose a smaller labeled_fraction or "
-                "labeled_patients, add unlabelled cases, or train supervised only (all unsupervised weights 0)."
+                "labeled_patients, add unlabelled cases, or train supervised only (configs/method_supervised.json)."
             )
         if not 1 <= batch_size * processes <= len(labeled) + count:
             each = "" if processes == 1 else f" for each of {processes} processes"

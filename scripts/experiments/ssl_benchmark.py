@@ -55,6 +55,8 @@ SCALES: dict[str, dict[str, Any]] = {
 }
 """Settings of ``configs/train.json``. An epoch is all training slices once, labelled or not."""
 DEFAULT_METHODS = ("supervised", "mean teacher", "cycle teacher")
+OPTIONS = {"labeled_patients": "--labeled_patients", "seed": "--seeds", "max_epochs": "--max_epochs"}
+"""What names a cell and has an option of its own."""
 TIME_IS_OVER = 3
 """Exit code where ``--seconds`` ended before everything was done."""
 
@@ -73,7 +75,8 @@ def cells(options: argparse.Namespace) -> list[CellSpec]:
     """What is to be run, seed by seed.
 
     Raises:
-        InputError: an unknown arm, an arm, seed or number of patients given twice, a seed or length that cannot be.
+        InputError: an unknown arm, an arm, seed or number of patients given twice, a seed or length that cannot be, or one of
+            them in ``--set``.
     """
     arms, found = read_arms(options.scale), []
     for name in ("method", "seeds", "labeled_patients"):
@@ -85,6 +88,9 @@ def cells(options: argparse.Namespace) -> list[CellSpec]:
     unknown = [name for name in options.method if name not in arms]
     if unknown:
         raise InputError(f"--method {unknown[0]!r} is no arm; there are {', '.join(map(repr, arms))}.")
+    further = settings(options.set)
+    if clash := sorted(further.keys() & OPTIONS):
+        raise InputError(f"--set {clash[0]} would give a cell what its name does not say: use {OPTIONS[clash[0]]}.")
     scale = SCALES[options.scale] | ({} if options.max_epochs is None else {"max_epochs": options.max_epochs})
     grid = f"ssl_{options.scale}" if options.max_epochs is None else f"ssl_{options.scale}_{options.max_epochs}"
     for seed in options.seeds:
@@ -92,7 +98,7 @@ def cells(options: argparse.Namespace) -> list[CellSpec]:
             for name in options.method:
                 percent = round(100 * count / TRAINING_PATIENTS, 2)
                 chosen = {"labeled_patients": count, "seed": seed}
-                chosen_settings = {**COMMON, **scale, **arms[name].settings, **chosen, **settings(options.set)}
+                chosen_settings = {**COMMON, **scale, **arms[name].settings, **chosen, **further}
                 cell = cell_name("ACDC", name, count, seed)
                 found.append(CellSpec(grid, cell, "ACDC", name, percent, seed, arms[name].configs, chosen_settings))
     return found

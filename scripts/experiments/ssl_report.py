@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from scripts.errors import InputError, exit_code_of
+from scripts.evaluation.report import plain
 from scripts.experiments.layout import EMPTY, Table, number, signed
 from scripts.files import write_atomically, write_json
 
@@ -251,9 +252,9 @@ def _by_epoch(count: int, rows: Iterable[Row]) -> Table:
 
 
 def _mean_and_sd(values: np.ndarray, metric: str, digits: int) -> str:
-    scaled = values * (100 if metric in ("dice", "iou") else 1)
-    mean = number(float(np.nanmean(scaled)) if np.isfinite(scaled).any() else None, digits)
-    return mean if len(scaled) < 2 else f"{mean} ± {number(float(np.nanstd(scaled, ddof=1)), digits)}"
+    known = values[np.isfinite(values)] * (100 if metric in ("dice", "iou") else 1)
+    mean = number(float(known.mean()) if len(known) else None, digits)
+    return mean if len(known) < 2 else f"{mean} ± {number(float(known.std(ddof=1)), digits)}"
 
 
 def write_report(cells: Path, folder: Path, references: Sequence[str] | None = None) -> str:
@@ -285,7 +286,7 @@ def write_report(cells: Path, folder: Path, references: Sequence[str] | None = N
         for row in rows
         for index, cell in enumerate(row.cells)
     ]
-    write_json(folder / "report.json", records)
+    write_json(folder / "report.json", plain(records))
     write_atomically(folder / "report.csv", lambda path: pd.DataFrame(records).to_csv(path, index=False))
     return page
 

@@ -212,7 +212,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
 
         Returns:
             What is needed of the mean teacher's; ``unlabeled_logits`` S(x'); the ``generated_mask`` of its mixed images; ``restored_image`` G(y, x) in
-            ``restored_region``; ``reconstructed_image`` G(T(x'), x') in ``cycled_region``, of which T is sure in ``closed_region``;
+            ``restored_region``; ``reconstructed_image`` G(T(x'), x'), or of S(x') by ``mask_input``, in ``cycled_region``, of which T is sure in ``closed_region``;
             ``generated_image`` G(y^, x') in ``rendered_region`` with its ``rendered_label``; and ``reconstructed_logits`` S of it.
         """
         t = super().translate(batch, everything)

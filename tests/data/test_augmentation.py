@@ -88,6 +88,29 @@ def test_a_pure_rotation_keeps_area_and_a_scale_changes_it_within_its_bounds() -
     assert 1.35 < scaled.max() < 1.65
 
 
+@pytest.mark.parametrize("size", [(32, 96), (96, 32)])
+def test_a_rotation_turns_pixels_of_images_that_are_not_square(size: tuple[int, int]) -> None:
+    """The principal axes of a bar, which a shear would make shorter or longer."""
+    height, width = size
+    label = torch.zeros(50, height, width, dtype=torch.int64)
+    label[:, height // 2 - 3 : height // 2 + 3, width // 2 - 10 : width // 2 + 10] = 1
+    data = {"image": torch.zeros(50, 1, height, width), "label": label}
+    made = BatchAugmentation(Warp(**asdict(STILL) | {"rotation": 45}))(data, 0)["label"]
+    for turned in made:
+        spread = torch.cov(turned.nonzero().T.float())
+        least, most = torch.linalg.eigvalsh(spread).tolist()
+        assert math.sqrt(12 * most) == pytest.approx(20, rel=0.08)
+        assert math.sqrt(12 * least) == pytest.approx(6, rel=0.15)
+
+
+def test_views_are_of_the_same_warped_images(batch: dict[str, Tensor]) -> None:
+    made = BatchAugmentation(Warp(), CLEAR, CLEAR, views=True)(batch, 0)
+    for ours, original in (("image", "image"), ("unlabeled_image", "unlabeled_image")):
+        assert not torch.allclose(made[ours], batch[original], atol=1e-2)
+        for view in ("plain", "strong"):
+            torch.testing.assert_close(made[f"{view}_{ours}"], made[ours], atol=1e-5, rtol=0)
+
+
 def test_flips_mirror_each_axis_in_half_of_the_images() -> None:
     label = torch.zeros(400, 8, 8, dtype=torch.int64)
     label[:, 1, 2] = 1

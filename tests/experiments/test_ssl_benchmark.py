@@ -297,6 +297,15 @@ def test_a_test_folder_that_cannot_be_used_is_said_before_the_training(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("entry", "option"),
+    [("labeled_patients=7", "--labeled_patients"), ("seed=5", "--seeds"), ("max_epochs=8", "--max_epochs")],
+)
+def test_what_names_a_cell_is_no_further_setting(entry: str, option: str) -> None:
+    with pytest.raises(InputError, match=f"use {option}"):
+        specs("--set", entry)
+
+
 # The table, from made-up cells
 
 
@@ -420,6 +429,21 @@ def test_the_report_is_written_as_page_and_numbers(tmp_path: Path) -> None:
     frame = pd.read_csv(tmp_path / "report" / "report.csv")
     assert frame[["labeled_patients", "dice"]].to_numpy().tolist() == [[3, 0.6], [7, 0.8]]
     assert json.loads((tmp_path / "report" / "report.json").read_text())[1]["dice"] == 0.8
+
+
+def test_a_distance_that_no_structure_has_is_null_and_does_not_count(tmp_path: Path) -> None:
+    write(tmp_path / "cells", "supervised", 0, 0.6)
+    write(tmp_path / "cells", "supervised", 1, 0.6)
+    path = tmp_path / "cells" / "supervised-3-1.json"
+    cell = json.loads(path.read_text())
+    cell["structures"]["mean"]["hd95_mm"] = None
+    path.write_text(json.dumps(cell))
+    table = tables(read_rows(tmp_path / "cells"))[0]
+    row = dict(zip(table.header, table.rows[0], strict=True))
+    assert (row["HD95 mm"], row["HD95 voxels"]) == ("2.0", "2.00 ± 0.00")
+    write_report(tmp_path / "cells", tmp_path / "report")
+    found = json.loads((tmp_path / "report" / "report.json").read_text(), parse_constant=pytest.fail)
+    assert [record["hd95_mm"] for record in found] == [2.0, None]
 
 
 def test_no_cell_is_said(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from discs import CLASSES, SIZE, Threshold, disc_batch
 from running import ROOT
 from torch import Tensor
 
-from scripts.data.augmentation import STRONG
 from scripts.errors import InputError
 from scripts.labels import VOID
 from scripts.networks.patch_discriminator import PatchDiscriminator
@@ -189,9 +188,7 @@ def test_real_and_rendered_images_are_judged_over_the_same_region(batch: dict[st
 
 
 def test_images_can_be_tinted_after_hearts_are_rendered_into_them(batch: dict[str, Tensor]) -> None:
-    plain, look = batch["unlabeled_image"], STRONG.look(batch["unlabeled_image"], torch.Generator().manual_seed(0))
-    batch |= {"plain_image": batch["image"], "plain_unlabeled_image": plain}
-    batch |= {"strong_unlabeled_image": look(plain), "unlabeled_look": look}
+    plain, look = batch["plain_unlabeled_image"], batch["unlabeled_look"]
     made, seen, judged = objective(tint="after"), [], []
     made.generators["segmentor"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     made.discriminators["image_discriminator"].register_forward_pre_hook(lambda _, inputs: judged.append(inputs[0]))

@@ -13,7 +13,7 @@ from scripts.labels import VOID
 from scripts.networks.patch_discriminator import PatchDiscriminator
 from scripts.networks.resnet_generator import ResNetGenerator
 from scripts.objectives.cycle_teacher import CycleTeacherObjective, CycleTeacherWeights
-from scripts.objectives.mean_teacher import MeanTeacherObjective, consistency
+from scripts.objectives.mean_teacher import MeanTeacherObjective, consistency, with_views
 from scripts.objectives.terms import soft_dice_loss
 
 
@@ -57,6 +57,42 @@ def test_it_is_the_cycle_teacher_without_cycles_and_discriminators(batch: dict[s
             parts.append({name: float(term.detach()) for name, term in terms.items()})
         assert parts[0] == parts[1]
         assert set(parts[0]) == {"segmentation", "dice"} | ({"consistency"} if progress else set())
+
+
+def test_the_ramp_is_a_gaussian_of_what_is_left_of_it() -> None:
+    made = objective(warm_up=0.2, ramp=0.4)
+    strengths = [made.schedule(progress)["strength"] for progress in (0.1, 0.2, 0.4, 0.6, 0.9)]
+    assert strengths == pytest.approx([0, np.exp(-5), np.exp(-1.25), 1, 1])
+    assert [made.schedule(progress)["unsupervised"] for progress in (0.1, 0.2)] == [False, True]
+
+
+def test_the_teacher_learns_nothing_and_is_sure_from_the_threshold_on(batch: dict[str, Tensor]) -> None:
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sharpness = nn.Parameter(torch.zeros(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            """Half for each of two classes, exactly, and none for the others."""
+            halves = self.sharpness * x.repeat(1, 2, 1, 1)
+            return torch.cat([halves, torch.full((len(x), CLASSES - 2, *x.shape[-2:]), -torch.inf)], 1)
+
+    made = objective(confidence=0.5)
+    made.teacher = Half()
+    t = made.translate(batch)
+    assert (t["sure_label"] != VOID).all()
+    made.weights.total(made.generator_terms(batch, t)).backward()
+    assert made.teacher.sharpness.grad is None
+    made.confidence = 0.501
+    assert (made.translate(batch)["sure_label"] == VOID).all()
+
+
+def test_the_labelled_image_stands_for_its_missing_views(batch: dict[str, Tensor]) -> None:
+    bare = {name: batch[name] for name in ("image", "label", "unlabeled_image")}
+    views = with_views(bare)
+    assert views["strong_image"] is views["plain_image"] is batch["image"]
+    assert views["strong_unlabeled_image"] is views["plain_unlabeled_image"] is batch["unlabeled_image"]
+    assert views["other_label"] is batch["label"]
 
 
 def test_it_trains_the_segmentor_in_one_pass(batch: dict[str, Tensor]) -> None:
