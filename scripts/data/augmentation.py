@@ -1,7 +1,8 @@
 """Random views of a batch, made on its device: warped, with other intensities, and masks to mix and to render.
 
 What a view looks like depends on the seed and the number of the batch alone, as the batch itself does, so a resumed run
-sees the same (on the same kind of device, since a GPU draws other numbers). All images of a batch are warped in one call; parameters are drawn for each image by itself.
+sees the same (on the same kind of device, since a GPU draws other numbers). All images of a batch are warped in one call;
+parameters are drawn for each image by itself.
 """
 
 from collections.abc import Mapping, Sequence

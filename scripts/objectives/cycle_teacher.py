@@ -3,7 +3,8 @@
 The paper's two generators, two discriminators and two cycles (``scripts.objectives.cyclegan``), with what ACDC showed them to
 lack. ``docs/method.md`` gives the equations and what each piece is worth. S is the segmentor, T the teacher (the moving average of S),
 G the image generator, D_S and D_I the discriminators; (x, y) is a labelled pair, x' an unlabelled image, both under a strong
-tint where G is concerned, y^ a warped label (or, by ``shapes``, what T sees in another unlabelled image), E a region around a heart.
+tint where G is concerned (or none, by ``tint``), y^ a warped label (or, by ``shapes``, what T sees in another unlabelled image), E a region
+around a heart.
 
 The image cycle cannot close through a mask of a few classes, since the texture of the background is not in it. So G is given the
 surroundings, and what shade each class has in the image: it sees a window of the image in which E is painted in these shades by the
@@ -212,8 +213,9 @@ class CycleTeacherObjective(MeanTeacherObjective):
 
         Returns:
             What is needed of the mean teacher's; ``unlabeled_logits`` S(x'); the ``generated_mask`` of its mixed images; ``restored_image`` G(y, x) in
-            ``restored_region``; ``reconstructed_image`` G(T(x'), x'), or of S(x') by ``mask_input``, in ``cycled_region``, of which T is sure in ``closed_region``;
-            ``generated_image`` G(y^, x') in ``rendered_region`` with its ``rendered_label``; and ``reconstructed_logits`` S of it.
+            ``restored_region``; ``reconstructed_image`` G(T(x'), x'), or of S(x') by ``mask_input``, in ``cycled_region``, of which
+            T is sure in ``closed_region``; ``generated_image`` G(y^, x') in ``rendered_region`` with its ``rendered_label``; and
+            ``reconstructed_logits`` S of it, tinted by then.
         """
         t = super().translate(batch, everything)
         batch = with_views(batch)

@@ -18,8 +18,9 @@ def average_of(network: nn.Module) -> nn.Module:
 class MovingAverage:
     """Move the weights of ``average`` towards those of ``network`` after each update (Tarvainen and Valpola 2017).
 
-    After the update in iteration n (the batches so far: more than updates, where gradients are accumulated) the average keeps the share
-    min(decay, n / (n + 9)) of itself, so that the random weights of the start are soon forgotten. Buffers are copied. It is part of the training's saved state.
+    After the update in iteration n (batches so far: more than updates, where gradients are accumulated) the average keeps the
+    share min(decay, n / (n + 9)) of itself, so that the random weights of the start are soon forgotten. Buffers are copied. It
+    is part of the training's saved state.
 
     Args:
         network: what is trained.
