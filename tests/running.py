@@ -12,6 +12,8 @@ TINY: dict[str, Any] = {
     "spacing": [6, 6],
     "size": [32, 32],
     "filters": 2,
+    "image_generator_filters": 2,
+    "image_generator_blocks": 1,
     "discriminator_filters": 4,
     "max_epochs": 2,
     "blocks": 1,

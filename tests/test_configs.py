@@ -221,6 +221,16 @@ def test_overlays_merge_in_either_order(data: str, method: str | None) -> None:
     assert one.get() == two.get()
 
 
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_a_method_leaves_the_segmentor_as_it_is(method: str) -> None:
+    networks = []
+    for chosen in (None, method):
+        parser = ConfigParser()
+        parser.read_config(config_files("acdc", chosen))
+        networks.append([parser.get_parsed_content(name) for name in ("network_def#filters", "network_def#blocks")])
+    assert networks == [[64, 9]] * 2
+
+
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_an_overlay_sets_what_is_used(name: str) -> None:
     """A misspelt key would pass silently: each is one of the training, or used by the overlay itself."""
