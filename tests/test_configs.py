@@ -203,6 +203,13 @@ def test_all_methods_make_as_many_updates_from_the_same_labels(data: str, make: 
     assert all(torch.equal(batch["label"], first[0]["label"]) for batch in first)
 
 
+def test_an_epoch_has_as_many_batches_as_are_given(make: Make) -> None:
+    trainer = content(make("acdc", epoch_length=3), "train#trainer")
+    assert trainer.state.epoch_length == 3
+    trainer.run()
+    assert trainer.state.iteration == 3 * trainer.state.max_epochs
+
+
 @pytest.mark.parametrize("data", ["voc", "cityscapes", "own photographs"])
 def test_images_are_kept_in_eight_bits(data: str, make: Make) -> None:
     workflow = make(data)

@@ -48,11 +48,11 @@ class UnpairedBatches:
     """Endless batches, each ``batch_size`` labelled and as many unlabelled slices, each stream shuffled by itself.
 
     An epoch is ``(all training slices) // batch_size`` batches, whatever is labelled, so that every method and
-    fraction gets the same number of updates; ``len`` tells it. Iterating starts at ``position``, a number of batches,
+    fraction gets the same number of updates, or as many as it is given; ``len`` tells it. Iterating starts at ``position``, a number of batches,
     and goes on for ever: batch i is the same however the run came there.
 
     Of several processes each gets its share: batch i of all of them together is what batch i of ``batch_size`` times
-    ``processes`` would be, and an epoch has as many fewer batches.
+    ``processes`` would be, and an epoch has as many fewer batches, a given one too.
 
     Args:
         labeled: slices with labels.
@@ -62,10 +62,12 @@ class UnpairedBatches:
         unlabeled_needed: whether the objective reads unlabelled images.
         void_class: the class that void pixels are taken for in training; None leaves them void.
         augmentation: what is made of a batch and its number, as ``scripts.data.augmentation.BatchAugmentation`` does.
+        epoch_length: batches in an epoch, of all processes together; None for all training slices once.
         rank, processes: number of this process, from 0 on, and of all.
 
     Raises:
-        InputError: no labelled slice; no unlabelled one though needed; fewer slices than one batch.
+        InputError: no labelled slice; no unlabelled one though needed; fewer slices than one batch; an epoch of less than a
+            batch for each process.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class UnpairedBatches:
         unlabeled_needed: bool = True,
         void_class: int | None = None,
         augmentation: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
+        epoch_length: int | None = None,
         rank: int = 0,
         processes: int = 1,
     ) -> None:
@@ -97,6 +100,11 @@ class UnpairedBatches:
                 f"{len(labeled) + count} training slices do not make one batch of {batch_size}{each}: give more training "
                 "patients or a batch_size from 1 to that number."
             )
+        if epoch_length is not None and not (isinstance(epoch_length, int) and epoch_length >= processes):
+            raise InputError(
+                f"epoch_length must be a whole number of batches, {processes} or more, one for each process, or null for all "
+                f"training slices once, got {epoch_length!r}."
+            )
         self.labeled = labeled
         self.unlabeled = unlabeled if unlabeled_needed else None
         self.batch_size = batch_size
@@ -104,7 +112,7 @@ class UnpairedBatches:
         self.augmentation = augmentation
         self.rank = rank
         self.processes = processes
-        self.epoch_length = (len(labeled) + count) // (batch_size * processes)
+        self.epoch_length = (epoch_length or (len(labeled) + count) // batch_size) // processes
         self.position = 0
         self._labeled_order = ShuffledStream(len(labeled), seed, 0)
         self._unlabeled_order = ShuffledStream(max(count, 1), seed, 1)

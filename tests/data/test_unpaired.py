@@ -123,6 +123,18 @@ def test_an_epoch_is_all_slices_by_the_batch_size(labelled: int, unlabelled: int
     assert len(batches) == batches.epoch_length == length
 
 
+@pytest.mark.parametrize(("given", "processes", "length"), [(3, 1, 3), (90, 1, 90), (7, 2, 3)])
+def test_an_epoch_is_as_long_as_is_given(given: int, processes: int, length: int) -> None:
+    batches = UnpairedBatches(Numbered(7), Numbered(23, labelled=False), 5, epoch_length=given, processes=processes)
+    assert len(batches) == batches.epoch_length == length
+
+
+@pytest.mark.parametrize(("given", "processes"), [(0, 1), (-3, 1), (2.5, 1), ("9", 1), (1, 2)])
+def test_an_epoch_of_no_batches_is_refused(given: object, processes: int) -> None:
+    with pytest.raises(InputError, match=f"epoch_length must be .* {processes} or more.* got {given!r}"):
+        UnpairedBatches(Numbered(7), Numbered(23, labelled=False), epoch_length=given, processes=processes)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "unlabelled", [None, Numbered(0, labelled=False), Numbered(23, labelled=False)], ids=["None", "empty", "23"]
 )
