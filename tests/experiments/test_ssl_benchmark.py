@@ -398,8 +398,11 @@ def test_arms_of_several_devices_are_noted(tmp_path: Path) -> None:
     write(tmp_path, "cycle teacher", 0, 0.6)
     assert not any("devices" in note for note in tables(read_rows(tmp_path))[0].notes)
     write(tmp_path, "cycle teacher", 1, 0.6, device="two")
+    write(tmp_path, "cycle teacher", 2, 0.6, threads=2)
     (note,) = [note for note in tables(read_rows(tmp_path))[0].notes if "devices" in note]
-    assert note.endswith("(arm and seed): one: 'supervised' 0, 'cycle teacher' 0; two: 'cycle teacher' 1.")
+    assert note.endswith(
+        "(arm and seed): one: 'supervised' 0, 'cycle teacher' 0; two: 'cycle teacher' 1; one, threads 2: 'cycle teacher' 2."
+    )
 
 
 def test_cells_of_other_settings_are_no_seeds_of_an_arm(tmp_path: Path) -> None:
