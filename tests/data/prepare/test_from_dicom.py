@@ -18,6 +18,7 @@ from monai.bundle import ConfigWorkflow
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
+from running import ROOT
 
 from scripts.data.dicom.labels import CODES, read_labels
 from scripts.data.dicom.reading import read_dicom
@@ -158,10 +159,18 @@ def test_the_key_names_folders_outside_of_the_data_set(converted: Path) -> None:
 
 
 def test_it_trains(converted: Path, make_training: Callable[..., ConfigWorkflow]) -> None:
+    """As docs/prepare.md has it, tiny."""
+    configs = [str(ROOT / "configs" / name) for name in ("train.json", "network_unet.json", "method_mean_teacher.json")]
     workflow = make_training(
-        dataset_dir=str(converted), split=str(converted / "data_list.json"), labeled_fraction=None, max_epochs=1
+        config_file=configs,
+        dataset_dir=str(converted),
+        split=str(converted / "data_list.json"),
+        labeled_fraction=None,
+        max_epochs=1,
+        epoch_length=3,
     )
     workflow.run()
+    assert workflow.trainer.state.iteration == 3
     assert workflow.parser.get_parsed_content("model_card").trained_on == "ours"
 
 
