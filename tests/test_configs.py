@@ -17,7 +17,7 @@ from running import ROOT, TINY
 
 from scripts.errors import input_error_in
 from scripts.labels import VOID
-from scripts.model_card import read_card
+from scripts.model_card import read_card, sha256
 
 CONFIGS = ROOT / "configs"
 
@@ -201,6 +201,29 @@ def test_all_methods_make_as_many_updates_from_the_same_labels(data: str, make: 
     first = [loader.batch(0) for loader in loaders]
     assert all(torch.equal(batch["image"], first[0]["image"]) for batch in first)
     assert all(torch.equal(batch["label"], first[0]["label"]) for batch in first)
+
+
+@pytest.mark.parametrize(
+    ("method", "size"), [(None, [8, 3]), ("method_cycle_teacher.json", [16, 4])], ids=["paper", "cycle teacher"]
+)
+def test_the_image_generator_is_as_large_as_the_segmentor_or_has_a_size_of_its_own(
+    method: str | None, size: list[int]
+) -> None:
+    parser = ConfigParser()
+    parser.read_config(config_files("acdc", method))
+    parser.update({"filters": 8, "blocks": 3})
+    assert [parser.get_parsed_content(f"image_generator_def#{name}") for name in ("filters", "blocks")] == size
+
+
+def test_a_run_keeps_its_hash_where_no_epoch_length_is_given(make: Make) -> None:
+    hashes = []
+    for given in (None, 3):
+        workflow = make("acdc", folder=str(given), epoch_length=given)
+        hashes.append((content(workflow, "run_sha256"), dict(content(workflow, "fingerprint"))))
+    (plain, fingerprint), (other, longer) = hashes
+    assert fingerprint.pop("epoch_length") is None
+    assert plain == sha256(fingerprint), "as before there was an epoch_length"
+    assert other == sha256(longer) != plain
 
 
 def test_an_epoch_has_as_many_batches_as_are_given(make: Make) -> None:

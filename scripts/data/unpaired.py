@@ -100,7 +100,7 @@ class UnpairedBatches:
                 f"{len(labeled) + count} training slices do not make one batch of {batch_size}{each}: give more training "
                 "patients or a batch_size from 1 to that number."
             )
-        if epoch_length is not None and not (isinstance(epoch_length, int) and epoch_length >= processes):
+        if epoch_length is not None and not (type(epoch_length) is int and epoch_length >= processes):
             raise InputError(
                 f"epoch_length must be a whole number of batches, {processes} or more, one for each process, or null for all "
                 f"training slices once, got {epoch_length!r}."

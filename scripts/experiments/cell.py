@@ -72,7 +72,7 @@ def result(job: CellJob) -> dict[str, Any]:
         "seconds": history[-1]["seconds"],
         "commit": environment["commit"],
         "device": ", ".join(environment["devices"]) or environment["cpu"],
-        "threads": environment["threads"],
+        "threads": None if environment["devices"] else environment["threads"],
         "packages": environment["packages"],
         "bundle_version": card.bundle_version,
         "trained_on": card.trained_on,

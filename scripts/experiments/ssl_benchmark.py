@@ -55,8 +55,13 @@ SCALES: dict[str, dict[str, Any]] = {
 }
 """Settings of ``configs/train.json``. An epoch is all training slices once, labelled or not."""
 DEFAULT_METHODS = ("supervised", "mean teacher", "cycle teacher")
-OPTIONS = {"labeled_patients": "--labeled_patients", "seed": "--seeds", "max_epochs": "--max_epochs"}
-"""What names a cell and has an option of its own."""
+OPTIONS = {
+    "labeled_patients": "--labeled_patients",
+    "seed": "--seeds",
+    "max_epochs": "--max_epochs",
+    "epoch_length": "--max_epochs",
+}
+"""What a cell's or a grid's name says, and the option that sets it."""
 TIME_IS_OVER = 3
 """Exit code where ``--seconds`` ended before everything was done."""
 

@@ -26,7 +26,7 @@ Cell = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Pair:
-    """Cells of two arms, of the same patients, seed, updates, precision and processor.
+    """Cells of two arms, of the same patients, seed, updates, precision, processor and number of threads.
 
     Attributes:
         name: of the first arm, as asked for. first, second: the cells, as read.
@@ -57,7 +57,7 @@ def pairs(root: Path, first: str, second: str) -> tuple[list[Pair], list[str]]:
             left.append(f"Not paired: {what}, which {second} has not.")
         elif _conditions(cell) != _conditions(other):
             left.append(
-                f"Not paired: {what}, which {second} has with another processor, precision or number of updates."
+                f"Not paired: {what}, which {second} has with another processor, number of threads, precision or number of updates."
             )
         else:
             found.append(Pair(first, cell, other))
@@ -65,7 +65,7 @@ def pairs(root: Path, first: str, second: str) -> tuple[list[Pair], list[str]]:
 
 
 def _conditions(cell: Cell) -> tuple[Any, ...]:
-    return cell["device"], cell["updates"], cell["settings"].get("precision")
+    return cell["device"], cell.get("threads"), cell["updates"], cell["settings"].get("precision")
 
 
 def _cells(root: Path, name: str) -> dict[tuple[int, int], Cell]:

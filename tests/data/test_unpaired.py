@@ -129,7 +129,7 @@ def test_an_epoch_is_as_long_as_is_given(given: int, processes: int, length: int
     assert len(batches) == batches.epoch_length == length
 
 
-@pytest.mark.parametrize(("given", "processes"), [(0, 1), (-3, 1), (2.5, 1), ("9", 1), (1, 2)])
+@pytest.mark.parametrize(("given", "processes"), [(0, 1), (-3, 1), (2.5, 1), (True, 1), ("9", 1), (1, 2)])
 def test_an_epoch_of_no_batches_is_refused(given: object, processes: int) -> None:
     with pytest.raises(InputError, match=f"epoch_length must be .* {processes} or more.* got {given!r}"):
         UnpairedBatches(Numbered(7), Numbered(23, labelled=False), epoch_length=given, processes=processes)  # type: ignore[arg-type]

@@ -44,7 +44,7 @@ def test_cells_are_seeds_by_patients_by_arms() -> None:
 
 def test_no_arm_takes_more_updates_than_the_others() -> None:
     for name, arm in read_arms().items():
-        assert not {"batch_size", "max_epochs", "accumulation_steps"} & set(arm.settings), name
+        assert not {"batch_size", "max_epochs", "epoch_length", "accumulation_steps"} & set(arm.settings), name
 
 
 def test_another_length_is_another_grid() -> None:
@@ -158,7 +158,7 @@ def ssl_phantom(phantom_dir: Path, tmp_path: Path) -> tuple[Path, Path]:
 
 def command_of(dataset_dir: Path, split: Path, output_dir: Path, method: str, epochs: int = 2) -> list[str]:
     """Of a tiny cell."""
-    keys = ("spacing", "size", "filters", "blocks", "discriminator_filters", "device")
+    keys = ("spacing", "size", *(key for key in TINY if "filters" in key or "blocks" in key), "device")
     tiny = {key: TINY[key] for key in keys} | {"unet_features": [2, 2, 2, 2, 2, 2], "split": str(split)}
     settings = [f"{key}={json.dumps(value)}" for key, value in (tiny | {"batch_size": 2}).items()]
     arguments = ["--dataset_dir", str(dataset_dir), "--method", method, "--max_epochs", str(epochs)]
@@ -299,7 +299,12 @@ def test_a_test_folder_that_cannot_be_used_is_said_before_the_training(
 
 @pytest.mark.parametrize(
     ("entry", "option"),
-    [("labeled_patients=7", "--labeled_patients"), ("seed=5", "--seeds"), ("max_epochs=8", "--max_epochs")],
+    [
+        ("labeled_patients=7", "--labeled_patients"),
+        ("seed=5", "--seeds"),
+        ("max_epochs=8", "--max_epochs"),
+        ("epoch_length=9", "--max_epochs"),
+    ],
 )
 def test_what_names_a_cell_is_no_further_setting(entry: str, option: str) -> None:
     with pytest.raises(InputError, match=f"use {option}"):

@@ -50,6 +50,7 @@ def test_cells_of_two_folders_are_paired_by_patients_and_seed(root: Path) -> Non
     "other",
     [
         {"device": "two"},
+        {"threads": 2},
         {"updates": 900},
         {"settings": {"labeled_patients": 3, "batch_size": 8, "seed": 3, "precision": "float32"}},
     ],

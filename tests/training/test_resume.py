@@ -80,6 +80,7 @@ def test_a_stopped_run_ends_with_the_same_weights(
     [
         ({"filters": 4}, "segmentor.filters: 2 then, 4 now"),
         ({"max_epochs": 5}, "max_epochs: 2 then, 5 now"),
+        ({"epoch_length": 3}, "epoch_length: None then, 3 now"),
         ({"labeled_fraction": 0.8}, "patients.labeled"),
         ({"weights__mask_cycle": 0.5}, "weights.mask_cycle: 0.05 then, 0.5 now"),
     ],
