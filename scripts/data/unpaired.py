@@ -48,11 +48,11 @@ class UnpairedBatches:
     """Endless batches, each ``batch_size`` labelled and as many unlabelled slices, each stream shuffled by itself.
 
     An epoch is ``(all training slices) // batch_size`` batches, whatever is labelled, so that every method and
-    fraction gets the same number of updates, or as many as it is given; ``len`` tells it. Iterating starts at ``position``, a number of batches,
-    and goes on for ever: batch i is the same however the run came there.
+    fraction gets the same number of updates, or ``epoch_length`` batches; ``len`` tells it. Iterating starts at
+    ``position``, a number of batches, and goes on for ever: batch i is the same however the run came there.
 
     Of several processes each gets its share: batch i of all of them together is what batch i of ``batch_size`` times
-    ``processes`` would be, and an epoch has as many fewer batches, a given one too.
+    ``processes`` would be, and an epoch, a given one too, has as many fewer batches.
 
     Args:
         labeled: slices with labels.

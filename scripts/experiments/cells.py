@@ -43,7 +43,7 @@ class Cell:
         scores: by size (``SIZES``) and metric: ``MEANS`` and ``iou_<class>``, in [0, 1]; NaN for a class that never
             occurs.
         class_names: in the order of the label values.
-        settings: what was overridden. commit, device, threads, bundle_version: what it ran on.
+        settings: what was overridden. commit, device, threads (None on a GPU), bundle_version: what it ran on.
         items: how many items each section had. background: whether class 0 is background.
         best_epoch: whose weights were scored. trained_on: name of the data set by its data list. validation_sha256: hash
             of its validation items.

@@ -213,7 +213,7 @@ def _commits(rows: Iterable[Row]) -> Iterable[str]:
 
 
 def _devices(rows: Iterable[Row]) -> Iterable[str]:
-    """A note where arms were run on several devices, or with other numbers of threads, whose rounding alone moves a score."""
+    """A note where devices or numbers of threads differ, whose rounding alone moves a score."""
     arms: dict[str, list[str]] = {}
     for row in rows:
         for cell in row.cells:
@@ -221,7 +221,10 @@ def _devices(rows: Iterable[Row]) -> Iterable[str]:
             arms.setdefault(cell["device"] + threads, []).append(f"{row.arm!r} {cell['seed']}")
     if len(arms) > 1:
         told = "; ".join(f"{device}: {', '.join(names)}" for device, names in arms.items())
-        yield f"Of several devices or numbers of threads, so differences may be of rounding, too, and times are not to be compared (arm and seed): {told}."
+        yield (
+            "Of several devices or numbers of threads, so differences may be of rounding, too, and times are not to be "
+            f"compared (arm and seed): {told}."
+        )
 
 
 def _published(row: Mapping[str, Any], references: int) -> tuple[str, ...]:
