@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -61,6 +62,7 @@ class CycleTeacherWeights(MeanTeacherWeights):
 MASK_INPUTS = ("detached", "straight-through", "soft")
 IMAGE_INPUTS = ("detached", "attached")
 SHAPES = ("labels", "both")
+HEARTS = ("alone", "mixed")
 TINTS = ("before", "after")
 PASSING = {"image_reconstruction", "image_cycle", "mask_cycle", "mask_adversarial", "image_adversarial"}
 """Terms that end before the training does."""
@@ -93,6 +95,12 @@ def mask_cycle(reconstructed_logits: Tensor, label: Tensor) -> Tensor:
     return consistency(reconstructed_logits, label)
 
 
+def _share_of(items: Tensor, t: Mapping[str, Tensor]) -> Tensor:
+    """Consistency of the mixed images of ``items`` (B,) bool, times their share of all, so that each counts as it would among all."""
+    label = t["mixed_label"].where(items.repeat(2).view(-1, 1, 1), VOID)
+    return items.float().mean() * consistency(t["mixed_logits"], label)
+
+
 class CycleTeacherObjective(MeanTeacherObjective):
     """Networks and terms, for ``scripts.training.trainer.AlternatingTrainer``.
 
@@ -113,6 +121,8 @@ class CycleTeacherObjective(MeanTeacherObjective):
             (the paper): then G is trained, too, to render what S can read.
         shapes: which hearts are rendered: of "labels", the warped ones, or of "both": in every second item what T sees in the
             unlabelled image before it, if T is sure of most of it. It is the label of what is rendered, so T need not be right.
+        hearts: how S is shown rendered hearts: "alone", in images of their own beside the mixed ones; or "mixed", in those of the first half
+            of the items, where G's image takes the place of x', so that S is shown no more images than the mean teacher's.
         tint: whether images are strongly tinted "before" hearts are rendered into them, or "after", so that G and D_I see them without
             a tint, and blur and noise are the same in what is rendered and around it.
         confidence: of the teacher, in [0, 1], below which a pixel teaches nothing.
@@ -123,7 +133,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
 
     Raises:
         TypeError: for a weight, or a setting of ``rendering``, of an unknown name.
-        InputError: for another ``mask_input``, ``image_input``, ``shapes`` or ``tint``, a share outside [0, 1], an ``end`` before
+        InputError: for another ``mask_input``, ``image_input``, ``shapes``, ``hearts`` or ``tint``, a share outside [0, 1], an ``end`` before
             ``warm_up``, no teacher, no background, or weights that leave nothing to train at some time; see ``Rendering``; in
             ``translate`` for a batch without boxes, or of one item, where a term mixes items.
     """
@@ -152,6 +162,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
         mask_input: str = "detached",
         image_input: str = "detached",
         shapes: str = "labels",
+        hearts: str = "alone",
         tint: str = "before",
         confidence: float = 0.9,
         rendering: Rendering | Mapping[str, Any] | None = None,
@@ -181,6 +192,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
             ("mask_input", mask_input, MASK_INPUTS),
             ("image_input", image_input, IMAGE_INPUTS),
             ("shapes", shapes, SHAPES),
+            ("hearts", hearts, HEARTS),
             ("tint", tint, TINTS),
         ):
             if choice not in choices:
@@ -188,6 +200,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
         self.mask_input = mask_input
         self.image_input = image_input
         self.shapes = shapes
+        self.mixes_hearts = hearts == "mixed" and "mask_cycle" in self.weights.active()
         self.tint = tint
         self.rendering = rendering if isinstance(rendering, Rendering) else Rendering(**(rendering or {}))
         self.end = end
@@ -215,20 +228,17 @@ class CycleTeacherObjective(MeanTeacherObjective):
             What is needed of the mean teacher's; ``unlabeled_logits`` S(x'); the ``generated_mask`` of its mixed images; ``restored_image`` G(y, x) in
             ``restored_region``; ``reconstructed_image`` G(T(x'), x'), or of S(x') by ``mask_input``, in ``cycled_region``, of which
             T is sure in ``closed_region``; ``generated_image`` G(y^, x') in ``rendered_region`` with its ``rendered_label``; and
-            ``reconstructed_logits`` S of it, tinted by then.
+            ``reconstructed_logits`` S of it, tinted by then. With hearts "mixed" these are part of ``mixed_logits`` instead, of the
+            items ``with_hearts``, (B,) bool.
         """
         t = super().translate(batch, everything)
         batch = with_views(batch)
         needed = self._needed(batch, everything)
         if "generated_mask" in needed:
             t["generated_mask"] = straight_through_one_hot(t["mixed_logits"].float().softmax(1))
-        t |= self._render(batch, t, needed)
+        t |= self._render(batch, t, needed - t.keys())
         if "reconstructed_logits" in needed:
-            image = t["generated_image"]
-            image = image.detach() if self.image_input == "detached" else image
-            if self.tint == "after" and "unlabeled_look" in batch:
-                image = batch["unlabeled_look"](image)
-            t["reconstructed_logits"] = self.generators["segmentor"](image)
+            t["reconstructed_logits"] = self.generators["segmentor"](self._shown(batch, t["generated_image"]))
         return t
 
     def fakes(self, t: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
@@ -260,7 +270,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
     def _terms(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor]) -> dict[str, Callable[[], Tensor]]:
         score_mask, score_image = self.discriminators["mask_discriminator"], self.discriminators["image_discriminator"]
         label, (x, unlabeled) = batch["label"], self._scenery(batch)
-        return super()._terms(batch, t) | {
+        terms = super()._terms(batch, t) | {
             "image_reconstruction": lambda: image_reconstruction(
                 t["restored_image"], x, t["restored_region"] & valid_pixels(label)
             ),
@@ -269,17 +279,42 @@ class CycleTeacherObjective(MeanTeacherObjective):
             "mask_adversarial": lambda: mask_adversarial(score_mask(t["generated_mask"])),
             "image_adversarial": lambda: image_adversarial(score_image(t["generated_image"]), t["rendered_region"]),
         }
+        if "with_hearts" in t:
+            terms["consistency"] = lambda: _share_of(~t["with_hearts"], t)
+            terms["mask_cycle"] = lambda: _share_of(t["with_hearts"], t)
+        return terms
 
-    def _images(self, batch: Mapping[str, Tensor], needed: set[str]) -> dict[str, Tensor]:
-        images = super()._images(batch, needed)
+    def _mixed_in(self, batch: Mapping[str, Tensor], t: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        image, label = super()._mixed_in(batch, t)
+        if not (self.mixes_hearts and "mask_cycle" in self.active(batch)):
+            return image, label
+        t |= self._render(batch, t, {"generated_image"})
+        first_half = torch.arange(len(label), device=label.device) < (len(label) + 1) // 2
+        chosen = t["with_hearts"] = first_half & t["rendered_region"].flatten(1).any(1)
+        image = self._shown(batch, t["generated_image"]).where(chosen.view(-1, 1, 1, 1), image)
+        return image, t["rendered_label"].where(chosen.view(-1, 1, 1), label)
+
+    def _shown(self, batch: Mapping[str, Any], generated_image: Tensor) -> Tensor:
+        """G's image as S is shown it, by ``image_input`` and ``tint``."""
+        image = generated_image.detach() if self.image_input == "detached" else generated_image
+        return batch["unlabeled_look"](image) if self.tint == "after" and "unlabeled_look" in batch else image
+
+    def _images(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor], needed: set[str]) -> dict[str, Tensor]:
+        images = super()._images(batch, t, needed)
         if "unlabeled_logits" in needed:
             images["unlabeled_logits"] = batch["unlabeled_image"]
         return images
 
     def _needed(self, batch: Mapping[str, Tensor], everything: bool) -> set[str]:
         needed = super()._needed(batch, everything)
-        through_s = self.mask_input != "detached" and "reconstructed_image" in needed
-        return needed | {"unlabeled_logits"} if through_s else needed
+        if self.mask_input != "detached" and "reconstructed_image" in needed:
+            needed = needed | {"unlabeled_logits"}
+        if self.mixes_hearts and "reconstructed_logits" in needed and not everything:
+            needed = needed - {"reconstructed_logits"} | {"mixed_logits"}
+        return needed
+
+    def _mixing(self) -> Set[str]:
+        return super()._mixing() | ({"mask_cycle"} if self.mixes_hearts else set())
 
     def _check(self, batch: Mapping[str, Tensor]) -> None:
         super()._check(batch)

@@ -136,8 +136,8 @@ class MeanTeacherObjective(SupervisedObjective):
         """One pass of S, and one of T if it is needed.
 
         Returns:
-            What is needed of ``logits`` S(x); ``mixed_logits`` and ``mixed_label``; ``pseudo_label``, the classes of T(x'), and
-            ``sure_label``, the same with 255 where T is not sure; and ``mask`` of the label, (B, K, H, W).
+            What is needed of ``logits`` S(x); ``mixed_image``, ``mixed_logits`` and ``mixed_label``; ``pseudo_label``, the classes of
+            T(x'), and ``sure_label``, the same with 255 where T is not sure; and ``mask`` of the label, (B, K, H, W).
         """
         batch = with_views(batch)
         if not everything:
@@ -147,8 +147,10 @@ class MeanTeacherObjective(SupervisedObjective):
         if "teacher" in needed:
             t["pseudo_label"], t["sure_label"] = self._teach(batch["unlabeled_image"])
         if "mixed_logits" in needed:
-            t["mixed_label"] = mixed(batch["label"], t["sure_label"], batch["mix"].squeeze(1))
-        images = self._images(batch, needed)
+            image, label = self._mixed_in(batch, t)
+            t["mixed_image"] = mixed(batch["strong_image"], image, batch["mix"])
+            t["mixed_label"] = mixed(batch["label"], label, batch["mix"].squeeze(1))
+        images = self._images(batch, t, needed)
         return t | forward_together(self.generators["segmentor"], self._merge["segmentor"], images)
 
     def generator_terms(self, batch: Mapping[str, Any], t: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -165,11 +167,15 @@ class MeanTeacherObjective(SupervisedObjective):
             "consistency": lambda: consistency(t["mixed_logits"], t["mixed_label"]),
         }
 
-    def _images(self, batch: Mapping[str, Tensor], needed: set[str]) -> dict[str, Tensor]:
+    def _mixed_in(self, batch: Mapping[str, Tensor], t: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """What labelled images are mixed with, (B, C, H, W), and its label, (B, H, W) int64; what is made for it is added to ``t``."""
+        return batch["strong_unlabeled_image"], t["sure_label"]
+
+    def _images(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor], needed: set[str]) -> dict[str, Tensor]:
         """What S is shown, by the name of its logits."""
         images = {"logits": batch["image"]}
         if "mixed_logits" in needed:
-            images["mixed_logits"] = mixed(batch["strong_image"], batch["strong_unlabeled_image"], batch["mix"])
+            images["mixed_logits"] = t["mixed_image"]
         return images
 
     def _needed(self, batch: Mapping[str, Tensor], everything: bool) -> set[str]:
@@ -179,12 +185,16 @@ class MeanTeacherObjective(SupervisedObjective):
 
     def _check(self, batch: Mapping[str, Tensor]) -> None:
         """Refuse what would fail once the unsupervised terms begin."""
-        mixing = sorted(self.of_mixed & self.weights.active())
+        mixing = sorted(self._mixing())
         if mixing and "mix" not in batch:
             raise InputError(
                 f"the batch has no boxes to mix images by, for {' and '.join(mixing)}: give --augment true and "
                 "--augmentation#views true, or a weight of 0."
             )
+
+    def _mixing(self) -> Set[str]:
+        """The terms with a weight that mix images."""
+        return self.of_mixed & self.weights.active()
 
     def _strength(self, name: str, batch: Mapping[str, Any]) -> Any:
         """By how much the term counts, a number or a scalar tensor (1 if the batch does not say)."""

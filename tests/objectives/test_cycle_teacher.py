@@ -22,7 +22,7 @@ from scripts.objectives.cycle_teacher import (
     CycleTeacherWeights,
     image_cycle,
 )
-from scripts.objectives.mean_teacher import MeanTeacherObjective, MeanTeacherWeights
+from scripts.objectives.mean_teacher import MeanTeacherObjective, MeanTeacherWeights, consistency, mixed
 from scripts.objectives.regions import around
 from scripts.objectives.rendering import Rendering
 from scripts.training.averaging import average_of
@@ -434,6 +434,69 @@ def test_every_second_rendered_heart_may_be_the_teachers_of_another_image(batch:
         assert torch.equal(both["rendered_label"][item], plain["rendered_label"][item])
 
 
+def test_rendered_hearts_can_be_shown_within_the_mixed_images_of_the_first_half(batch: dict[str, Tensor]) -> None:
+    batch, seen = times(3, batch), []
+    made = objective(hearts="mixed")
+    made.generators["segmentor"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    t = made.translate(batch)
+    assert len(seen) == 1, "S is shown labelled and mixed images, and no more"
+    assert "reconstructed_logits" not in t
+    assert t["with_hearts"].tolist() == [True, True, False]
+    chosen = t["with_hearts"].view(-1, 1, 1, 1)
+    image = t["generated_image"].where(chosen, batch["strong_unlabeled_image"])
+    label = t["rendered_label"].where(chosen.squeeze(1), t["sure_label"])
+    assert torch.equal(seen[0][3:], mixed(batch["strong_image"], image, batch["mix"]))
+    assert torch.equal(t["mixed_label"], mixed(batch["label"], label, batch["mix"].squeeze(1)))
+    assert not torch.equal(t["generated_image"][:2], batch["strong_unlabeled_image"][:2])
+
+
+def test_mixed_hearts_are_the_mask_cycles_and_the_other_images_those_of_consistency(batch: dict[str, Tensor]) -> None:
+    batch = times(3, batch)
+    made = objective(hearts="mixed")
+    t = made.translate(batch)
+    terms = made.generator_terms(batch, t)
+    for name, items, share in (("mask_cycle", [0, 1, 3, 4], 2 / 3), ("consistency", [2, 5], 1 / 3)):
+        expected = share * consistency(t["mixed_logits"][items], t["mixed_label"][items])
+        assert float(terms[name].detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+
+
+@pytest.mark.parametrize(("image_input", "trained"), [("detached", set()), ("attached", {"image_generator"})])
+def test_the_mask_cycle_of_mixed_hearts_reaches_the_generator_if_it_is_attached(
+    image_input: str, trained: set[str], batch: dict[str, Tensor]
+) -> None:
+    made = objective(only("mask_cycle"), hearts="mixed", image_input=image_input)
+    terms = made.generator_terms(batch, made.translate(batch))
+    assert reached(made, terms["mask_cycle"]) == {"segmentor"} | trained
+
+
+def test_mixed_images_are_the_mean_teachers_where_no_heart_can_be_rendered(batch: dict[str, Tensor]) -> None:
+    made, without = objective(hearts="mixed"), objective(only("consistency", "segmentation"))
+    blank = batch | {"unlabeled_image": batch["unlabeled_image"] * 0}
+    for given in (blank, batch | made.schedule(0.9)):
+        t, expected = made.translate(given), without.translate(given)
+        terms, plain = made.generator_terms(given, t), without.generator_terms(given, expected)
+        assert torch.equal(t["mixed_image"], expected["mixed_image"])
+        assert float(terms["consistency"].detach()) == pytest.approx(float(plain["consistency"].detach()), rel=1e-5)
+        assert float(terms.get("mask_cycle", torch.zeros(())).detach()) == 0
+    unweighted = objective(ALL | {"mask_cycle": 0.0}, hearts="mixed").translate(batch)
+    assert torch.equal(unweighted["mixed_image"], without.translate(batch)["mixed_image"]), "hearts are D_I's alone"
+
+
+def test_mixed_hearts_are_tinted_after_rendering_if_that_is_asked(batch: dict[str, Tensor]) -> None:
+    t = objective(hearts="mixed", tint="after").translate(batch)
+    outside = batch["strong_image"].where(batch["mix"], batch["unlabeled_look"](t["generated_image"]))
+    assert torch.equal(t["mixed_image"][0], outside[0])
+
+
+def test_the_panel_shows_the_mask_cycle_of_mixed_hearts_alone(batch: dict[str, Tensor]) -> None:
+    plain = {name: batch[name] for name in ("image", "label", "unlabeled_image")}
+    panels = [objective(hearts=hearts).translate(plain, everything=True) for hearts in ("alone", "mixed")]
+    assert panels[0].keys() == panels[1].keys()
+    assert torch.equal(panels[0]["reconstructed_logits"], panels[1]["reconstructed_logits"])
+    with pytest.raises(InputError, match=r"for mask_cycle: give --augment true"):
+        objective(only("mask_cycle"), hearts="mixed").translate(plain)
+
+
 def test_an_unknown_input_or_weight_is_refused() -> None:
     with pytest.raises(InputError, match="mask_input"):
         objective(mask_input="hard")
@@ -441,6 +504,8 @@ def test_an_unknown_input_or_weight_is_refused() -> None:
         objective(image_input="soft")
     with pytest.raises(InputError, match="shapes must be one of labels, both"):
         objective(shapes="teacher")
+    with pytest.raises(InputError, match="hearts must be one of alone, mixed"):
+        objective(hearts="beside")
     with pytest.raises(InputError, match="tint must be one of before, after"):
         objective(tint="both")
     with pytest.raises(TypeError, match="consistancy"):
