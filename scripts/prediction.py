@@ -6,9 +6,10 @@ from typing import Any, cast
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
-from monai.transforms import KeepLargestConnectedComponent, MapTransform
+from monai.transforms import MapTransform
 from torch import Tensor, nn
 
+from scripts.components import KeepMainComponents
 from scripts.data.preprocessing import ToNativeGrid
 from scripts.errors import InputError
 from scripts.training.precision import Precision
@@ -61,14 +62,14 @@ class NativeLabels:
 
     Args:
         num_classes: K.
-        largest_component: keep only the largest connected component of each class, over the slices of a phase.
+        largest_component: keep one connected component of each class, over the slices of a phase; see
+            ``scripts.components.KeepMainComponents``.
     """
 
     def __init__(self, num_classes: int, largest_component: bool = True) -> None:
         self.num_classes = num_classes
         self.to_native = ToNativeGrid()
-        foreground = list(range(1, num_classes))
-        self.largest = KeepLargestConnectedComponent(foreground) if largest_component else None
+        self.largest = KeepMainComponents(range(1, num_classes)) if largest_component else None
 
     def __call__(self, probabilities: Tensor, image: MetaTensor) -> Tensor:
         """Probabilities (P * K, H, W, D) of ``image``, the preprocessed one, to labels (P, x, y, slices) uint8.
@@ -90,7 +91,7 @@ class NativeLabels:
     def _labels(self, probabilities: Tensor, image: MetaTensor, affine: Tensor, shape: list[int]) -> Tensor:
         labels = self.to_native(probabilities, image, affine, shape).argmax(0, keepdim=True)
         if self.largest is not None:
-            labels = torch.as_tensor(self.largest(labels))
+            labels = self.largest(labels)
         return labels.to(torch.uint8)
 
 

@@ -25,18 +25,25 @@ def phantom_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_phantom(tmp_path_factory.mktemp("data") / "phantom", patients=10, seed=0, smallest=True)
 
 
-@pytest.fixture
-def programs() -> list[torch.fx.GraphModule]:
-    """What ``torch.compile`` with the backend "counting", which runs it as it is, has made of this test's functions."""
+@pytest.fixture(scope="session")
+def compiled_programs() -> list[torch.fx.GraphModule]:
+    """What ``torch.compile`` with the backend "counting", which runs it as it is, has made; a backend cannot be registered twice."""
     made: list[torch.fx.GraphModule] = []
 
     def counting(program: torch.fx.GraphModule, inputs: list) -> Any:
         made.append(program)
         return program.forward
 
-    torch.compiler.reset()
     torch._dynamo.register_backend(counting, name="counting")
     return made
+
+
+@pytest.fixture
+def programs(compiled_programs: list[torch.fx.GraphModule]) -> list[torch.fx.GraphModule]:
+    """Those of this test's functions."""
+    torch.compiler.reset()
+    compiled_programs.clear()
+    return compiled_programs
 
 
 @pytest.fixture(scope="session")

@@ -65,3 +65,14 @@ def test_some_phases_at_a_time_are_as_all_at_once(
 def test_a_network_of_other_classes_is_refused(image: MetaTensor, network: nn.Module) -> None:
     with pytest.raises(InputError, match="gives 3 classes where the model card names 4"):
         NativeStackInferer(NativeLabels(4))(image.unsqueeze(0), network)
+
+
+def test_a_wrong_piece_is_left_out_though_it_is_the_largest_of_its_class(image: MetaTensor) -> None:
+    classes = torch.zeros(16, 16, SLICES, dtype=torch.long)
+    classes[2:4, 4:10], classes[4:8, 4:10], classes[10:14, 4:10] = 1, 2, 1
+    probabilities = torch.nn.functional.one_hot(classes, CLASSES).movedim(-1, 0).float()
+    whole, kept = (NativeLabels(CLASSES, largest_component=only)(probabilities, image)[0] for only in (False, True))
+    rows = (whole == 2).any(2).any(1).nonzero()
+    beyond = torch.arange(len(whole)) > rows.max()
+    assert (whole[beyond] == 1).sum() > (whole[~beyond] == 1).sum() > 0
+    assert torch.equal(kept, whole.masked_fill(beyond.view(-1, 1, 1), 0))

@@ -18,6 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "labels": set(),
     "palette": set(),
+    "components": set(),
     "files": {"errors"},
     "configuration": {"errors"},
     # Side by side: none knows another, or the trainer.
@@ -46,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     # What is made of them.
     "model_card": BASE | {"data", "metrics"},
     "export": LOWER - {"objectives"} | {"model_card"},
-    "prediction": LOWER - {"objectives"},
+    "prediction": LOWER - {"objectives"} | {"components"},
     "image_prediction": LOWER - {"objectives"},
     # Handlers: what a run leaves behind.
     "training": LOWER
@@ -62,7 +63,8 @@ ALLOWED: dict[str, set[str]] = {
     # Uses of a trained model know nothing of training.
     "inference": LOWER - {"objectives"} | {"model_card", "prediction", "image_prediction"},
     "evaluation": LOWER - {"objectives"} | {"model_card", "prediction", "image_prediction", "inference"},
-    "clinical": LOWER - {"objectives"} | {"model_card", "export", "prediction", "inference", "evaluation"},
+    "clinical": LOWER - {"objectives"}
+    | {"model_card", "export", "components", "prediction", "inference", "evaluation"},
 }
 ABOVE = {"experiments", "benchmarks"}
 """These may know everything, and nothing knows them."""

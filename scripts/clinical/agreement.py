@@ -37,7 +37,8 @@ from scripts.networks.padding import PadToMultiple
 from scripts.prediction import NativeLabelsd, StackInferer
 
 METHOD = (
-    "Measured on the acquired grid, in 3-D; of each predicted structure only the largest connected component was kept.",
+    "Measured on the acquired grid, in 3-D; of each predicted structure one connected component was kept: the largest within the "
+    "main piece of all structures, or, of a structure of which that holds less than a tenth, the largest.",
     "The Hausdorff distance is the maximum, with no percentile; ± is the standard deviation over n frames (n - 1). A "
     "structure in neither truth nor prediction has Dice 1 and distance 0; one in only one of them has Dice 0 and no "
     "distance, and is counted as missed (in the truth only) or invented (in the prediction only).",

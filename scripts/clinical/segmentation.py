@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 from monai.data import MetaTensor
-from monai.transforms import KeepLargestConnectedComponent, Transform
+from monai.transforms import Transform
 from torch import Tensor, nn
 
 from scripts.clinical.structures import Structures
+from scripts.components import KeepMainComponents
 from scripts.data.cine import CineStudy
 from scripts.data.preprocessing import SliceGrid, ToNativeGrid
 from scripts.prediction import StackInferer
@@ -64,7 +65,7 @@ class PhaseLabelsd(Transform):
     Args:
         study: what was read.
         structures: the label values.
-        largest_component: keep only the largest connected component of each structure.
+        largest_component: keep one connected component of each structure; see ``scripts.components.KeepMainComponents``.
     """
 
     def __init__(self, study: CineStudy, structures: Structures, largest_component: bool = True) -> None:
@@ -72,7 +73,7 @@ class PhaseLabelsd(Transform):
         self.shape = study.images.shape[1:]
         self.structures = structures.items()
         self.to_native = ToNativeGrid()
-        self.largest = KeepLargestConnectedComponent(list(self.structures.values())) if largest_component else None
+        self.largest = KeepMainComponents(list(self.structures.values())) if largest_component else None
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict:
         """``pred`` (K, H, W, S) and ``image`` to ``pred`` (1, x, y, S) uint8 and ``confidence``: of each structure the mean
@@ -80,6 +81,6 @@ class PhaseLabelsd(Transform):
         probabilities = self.to_native(data["pred"].as_subclass(Tensor), data["image"], self.affine, self.shape)
         surest, labels = probabilities.max(0, keepdim=True)
         if self.largest is not None:
-            labels = torch.as_tensor(self.largest(labels)).as_subclass(Tensor)
+            labels = self.largest(labels)
         confidence = {name: float(surest[labels == value].mean()) for name, value in self.structures.items()}
         return dict(data) | {"pred": labels.to(torch.uint8), "confidence": confidence}

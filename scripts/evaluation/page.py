@@ -119,7 +119,8 @@ def _lowest(ranking: Sequence[Mapping[str, Any]]) -> str:
 
 def _method(summary: Mapping[str, Any]) -> str:
     kept = (
-        "Only the largest connected component of each structure was kept."
+        "Of each structure one connected component was kept: the largest within the main piece of all structures, or, of a "
+        "structure of which that holds less than a tenth, the largest."
         if summary["largest_component"]
         else "Every predicted voxel counts: no component was removed."
     )

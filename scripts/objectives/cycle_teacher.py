@@ -96,7 +96,7 @@ def mask_cycle(reconstructed_logits: Tensor, label: Tensor) -> Tensor:
 
 
 def _share_of(items: Tensor, t: Mapping[str, Tensor]) -> Tensor:
-    """Consistency of the mixed images of ``items`` (B,) bool, times their share of all, so that each counts as it would among all."""
+    """Consistency of the mixed images of ``items`` (B,) bool, times their share of the items."""
     label = t["mixed_label"].where(items.repeat(2).view(-1, 1, 1), VOID)
     return items.float().mean() * consistency(t["mixed_logits"], label)
 
@@ -122,7 +122,8 @@ class CycleTeacherObjective(MeanTeacherObjective):
         shapes: which hearts are rendered: of "labels", the warped ones, or of "both": in every second item what T sees in the
             unlabelled image before it, if T is sure of most of it. It is the label of what is rendered, so T need not be right.
         hearts: how S is shown rendered hearts: "alone", in images of their own beside the mixed ones; or "mixed", in those of the first half
-            of the items, where G's image takes the place of x', so that S is shown no more images than the mean teacher's.
+            of the items, where G's image takes the place of x' and ``mask_cycle`` that of ``consistency``, so that S is shown no more
+            images than the mean teacher's; with a weight of 1 they count as the others do, and instead of fading they become fewer.
         tint: whether images are strongly tinted "before" hearts are rendered into them, or "after", so that G and D_I see them without
             a tint, and blur and noise are the same in what is rendered and around it.
         confidence: of the teacher, in [0, 1], below which a pixel teaches nothing.
@@ -133,8 +134,8 @@ class CycleTeacherObjective(MeanTeacherObjective):
 
     Raises:
         TypeError: for a weight, or a setting of ``rendering``, of an unknown name.
-        InputError: for another ``mask_input``, ``image_input``, ``shapes``, ``hearts`` or ``tint``, a share outside [0, 1], an ``end`` before
-            ``warm_up``, no teacher, no background, or weights that leave nothing to train at some time; see ``Rendering``; in
+        InputError: for another ``mask_input``, ``image_input``, ``shapes``, ``hearts`` or ``tint``, hearts "mixed" and images "attached", a share outside
+            [0, 1], an ``end`` before ``warm_up``, no teacher, no background, or weights that leave nothing to train at some time; see ``Rendering``; in
             ``translate`` for a batch without boxes, or of one item, where a term mixes items.
     """
 
@@ -200,6 +201,11 @@ class CycleTeacherObjective(MeanTeacherObjective):
         self.mask_input = mask_input
         self.image_input = image_input
         self.shapes = shapes
+        if hearts == "mixed" and image_input == "attached":
+            raise InputError(
+                "hearts mixed with others must be detached, or all terms of mixed images would train the image generator: give "
+                "--image_input detached, or --objective#hearts alone."
+            )
         self.mixes_hearts = hearts == "mixed" and "mask_cycle" in self.weights.active()
         self.tint = tint
         self.rendering = rendering if isinstance(rendering, Rendering) else Rendering(**(rendering or {}))
@@ -222,14 +228,14 @@ class CycleTeacherObjective(MeanTeacherObjective):
         return active if batch.get("passing", True) else active - PASSING
 
     def translate(self, batch: Mapping[str, Tensor], everything: bool = False) -> dict[str, Tensor]:
-        """Both generators, both ways, in two passes of S and one of T and G.
+        """Both generators, both ways, in two passes of S and one of T and G; with hearts "mixed" in one of S and two of G.
 
         Returns:
             What is needed of the mean teacher's; ``unlabeled_logits`` S(x'); the ``generated_mask`` of its mixed images; ``restored_image`` G(y, x) in
             ``restored_region``; ``reconstructed_image`` G(T(x'), x'), or of S(x') by ``mask_input``, in ``cycled_region``, of which
             T is sure in ``closed_region``; ``generated_image`` G(y^, x') in ``rendered_region`` with its ``rendered_label``; and
-            ``reconstructed_logits`` S of it, tinted by then. With hearts "mixed" these are part of ``mixed_logits`` instead, of the
-            items ``with_hearts``, (B,) bool.
+            ``reconstructed_logits`` S of it, tinted by then. With hearts "mixed" S is shown it in ``mixed_image`` instead, at i and B + i
+            for the items i of ``with_hearts``, (B,) bool.
         """
         t = super().translate(batch, everything)
         batch = with_views(batch)
@@ -289,8 +295,9 @@ class CycleTeacherObjective(MeanTeacherObjective):
         if not (self.mixes_hearts and "mask_cycle" in self.active(batch)):
             return image, label
         t |= self._render(batch, t, {"generated_image"})
-        first_half = torch.arange(len(label), device=label.device) < (len(label) + 1) // 2
-        chosen = t["with_hearts"] = first_half & t["rendered_region"].flatten(1).any(1)
+        count = batch.get("left", 1) * (len(label) // 2)
+        first = torch.arange(len(label), device=label.device) < count
+        chosen = t["with_hearts"] = first & t["rendered_region"].flatten(1).any(1)
         image = self._shown(batch, t["generated_image"]).where(chosen.view(-1, 1, 1, 1), image)
         return image, t["rendered_label"].where(chosen.view(-1, 1, 1), label)
 
@@ -313,8 +320,8 @@ class CycleTeacherObjective(MeanTeacherObjective):
             needed = needed - {"reconstructed_logits"} | {"mixed_logits"}
         return needed
 
-    def _mixing(self) -> Set[str]:
-        return super()._mixing() | ({"mask_cycle"} if self.mixes_hearts else set())
+    def _mixing_terms(self) -> Set[str]:
+        return super()._mixing_terms() | ({"mask_cycle"} if self.mixes_hearts else set())
 
     def _check(self, batch: Mapping[str, Tensor]) -> None:
         super()._check(batch)
@@ -323,10 +330,15 @@ class CycleTeacherObjective(MeanTeacherObjective):
                 "mask_adversarial compares mixes of two labelled images, and a batch has one: give --batch_size 2 or more, or "
                 "--weights#mask_adversarial 0."
             )
+        if self.mixes_hearts and len(batch["label"]) < 2:
+            raise InputError(
+                "hearts are mixed with half of the items, and a batch has one: give --batch_size 2 or more, or --objective#hearts alone."
+            )
 
     def _strength(self, name: str, batch: Mapping[str, Any]) -> Any:
         strength = super()._strength(name, batch)
-        return strength * batch.get("left", 1) if name in PASSING else strength
+        fading = PASSING - {"mask_cycle"} if self.mixes_hearts else PASSING
+        return strength * batch.get("left", 1) if name in fading else strength
 
     def _scenery(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The labelled and the unlabelled images that G and D_I are shown, (B, C, H, W), by ``tint``."""

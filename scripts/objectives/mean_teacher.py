@@ -185,14 +185,14 @@ class MeanTeacherObjective(SupervisedObjective):
 
     def _check(self, batch: Mapping[str, Tensor]) -> None:
         """Refuse what would fail once the unsupervised terms begin."""
-        mixing = sorted(self._mixing())
+        mixing = sorted(self._mixing_terms())
         if mixing and "mix" not in batch:
             raise InputError(
                 f"the batch has no boxes to mix images by, for {' and '.join(mixing)}: give --augment true and "
                 "--augmentation#views true, or a weight of 0."
             )
 
-    def _mixing(self) -> Set[str]:
+    def _mixing_terms(self) -> Set[str]:
         """The terms with a weight that mix images."""
         return self.of_mixed & self.weights.active()
 

@@ -97,6 +97,15 @@ def test_labels_come_back_to_the_acquired_grid(study: CineStudy, truth: np.ndarr
     agreement = float((output["pred"][0].numpy() == truth[0]).mean())
     assert agreement > 0.97
     assert set(output["confidence"]) == set(STRUCTURES.items())
+    heart = (soft.argmax(0) > 0).nonzero()
+    beyond = int(heart[:, 0].max()) + 4
+    soft[:, beyond : beyond + 10, 40:60] = torch.eye(4)[STRUCTURES.rv].view(4, 1, 1, 1)
+    every, kept = (
+        PhaseLabelsd(study, STRUCTURES, only)({"pred": soft, "image": image})["pred"] for only in (False, True)
+    )
+    wrong = (every == STRUCTURES.rv) & (output["pred"] == 0)
+    assert wrong.sum() > (output["pred"] == STRUCTURES.rv).sum()
+    assert torch.equal(kept, output["pred"]), "a larger piece far from the heart is no right ventricle"
 
 
 @pytest.mark.parametrize("flips", [True, False])

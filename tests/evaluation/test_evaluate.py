@@ -184,7 +184,7 @@ def test_other_settings(make_run: Callable[..., Path], phantom_dir: Path, tmp_pa
     assert workflow.postprocessing.labels.largest is not None
     page = (output / "summary.md").read_text(encoding="utf-8")
     assert page.startswith("# phantom, test section: 4 cases")
-    assert "Only the largest connected component of each structure was kept." in page
+    assert "Of each structure one connected component was kept" in page
     assert "BasicUNet" in page
     assert "chosen by its scores on this section" not in page
     assert not (run_dir / "evaluation").exists()

@@ -103,7 +103,7 @@ def test_only_the_lowest_cases_are_listed() -> None:
         ({"patients_of_section": 20}, "Only 2 of the section's 20 patients"),
         ({}, "chosen by its scores on this section"),
         ({}, "no component was removed"),
-        ({"largest_component": True}, "Only the largest connected component"),
+        ({"largest_component": True}, "Of each structure one connected component"),
         ({}, "HD95 and ASSD and counted beside them"),
         ({}, "3 labelled and 4 unlabelled patients"),
         ({}, "BasicUNet (in_channels 1)"),
