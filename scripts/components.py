@@ -9,16 +9,16 @@ from skimage import measure
 from torch import Tensor
 
 LEAST_SHARE = 0.1
-"""Of a class, which the main piece must hold for the class to be looked for in it alone."""
+"""The share of a class that the main piece must hold for the class to be kept within it alone."""
 
 
 class KeepMainComponents(Transform):
     """Of each class the largest component within the main piece of the foreground.
 
-    The foreground of all classes together falls into pieces; the main one is that with the largest sum of shares, each of a class's
-    voxels. What is taken for a right ventricle far from the heart is left out so, though it may be the larger piece of that class. A
-    class of which the main piece holds less than a tenth, as of an organ that does not touch the others, keeps its largest component
-    anywhere. No class vanishes. Voxels are connected through faces, edges and corners.
+    The foreground of all classes together falls into pieces; the main one is that with the largest sum, over the classes, of the share
+    of the class's voxels that it holds. What is taken for a right ventricle far from the heart is thus left out, though it may be the
+    larger piece of that class. A class of which the main piece holds less than a tenth, as of an organ that does not touch the others,
+    keeps its largest component anywhere. No class vanishes. Voxels are connected through faces, edges and corners.
 
     Args:
         classes: label values, without background.

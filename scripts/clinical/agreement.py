@@ -38,7 +38,7 @@ from scripts.prediction import NativeLabelsd, StackInferer
 
 METHOD = (
     "Measured on the acquired grid, in 3-D; of each predicted structure one connected component was kept: the largest within the "
-    "main piece of all structures, or, of a structure of which that holds less than a tenth, the largest.",
+    "main connected piece of all structures together, or the largest anywhere if that piece holds less than a tenth of it.",
     "The Hausdorff distance is the maximum, with no percentile; ± is the standard deviation over n frames (n - 1). A "
     "structure in neither truth nor prediction has Dice 1 and distance 0; one in only one of them has Dice 0 and no "
     "distance, and is counted as missed (in the truth only) or invented (in the prediction only).",

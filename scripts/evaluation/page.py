@@ -119,8 +119,8 @@ def _lowest(ranking: Sequence[Mapping[str, Any]]) -> str:
 
 def _method(summary: Mapping[str, Any]) -> str:
     kept = (
-        "Of each structure one connected component was kept: the largest within the main piece of all structures, or, of a "
-        "structure of which that holds less than a tenth, the largest."
+        "Of each structure one connected component was kept: the largest within the main connected piece of all structures "
+        "together, or the largest anywhere if that piece holds less than a tenth of the structure."
         if summary["largest_component"]
         else "Every predicted voxel counts: no component was removed."
     )

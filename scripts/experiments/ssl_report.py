@@ -34,7 +34,7 @@ NOTES = (
     "HD95 in voxels is the 95th percentile of the distances of both directions together and ASD is directed from the prediction, as "
     "the published tables have them; HD95 in mm is the larger of both directions' percentiles. Structures missed or invented have no distance.",
     "Gains over another arm are paired, over the seeds that both have. Images/s are labelled ones, over the whole time.",
-    "Our largest connected component of each structure is not chosen: labels are as the network gives them.",
+    "No component is removed: labels are as the network gives them.",
 )
 
 

@@ -123,7 +123,8 @@ class CycleTeacherObjective(MeanTeacherObjective):
             unlabelled image before it, if T is sure of most of it. It is the label of what is rendered, so T need not be right.
         hearts: how S is shown rendered hearts: "alone", in images of their own beside the mixed ones; or "mixed", in those of the first half
             of the items, where G's image takes the place of x' and ``mask_cycle`` that of ``consistency``, so that S is shown no more
-            images than the mean teacher's; with a weight of 1 they count as the others do, and instead of fading they become fewer.
+            images than the mean teacher's. Both terms are of their items, times the share of these, so with weights of 1 all count
+            alike. As cycles end, these items become fewer (of 2 or 3 in a batch the one stays until then), and the term does not fade.
         tint: whether images are strongly tinted "before" hearts are rendered into them, or "after", so that G and D_I see them without
             a tint, and blur and noise are the same in what is rendered and around it.
         confidence: of the teacher, in [0, 1], below which a pixel teaches nothing.
@@ -203,7 +204,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
         self.shapes = shapes
         if hearts == "mixed" and image_input == "attached":
             raise InputError(
-                "hearts mixed with others must be detached, or all terms of mixed images would train the image generator: give "
+                "with --objective#hearts mixed, rendered images must be detached, or all terms of mixed images would train the image generator: give "
                 "--image_input detached, or --objective#hearts alone."
             )
         self.mixes_hearts = hearts == "mixed" and "mask_cycle" in self.weights.active()
