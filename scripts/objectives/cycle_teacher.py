@@ -121,10 +121,11 @@ class CycleTeacherObjective(MeanTeacherObjective):
             (the paper): then G is trained, too, to render what S can read.
         shapes: which hearts are rendered: of "labels", the warped ones, or of "both": in every second item what T sees in the
             unlabelled image before it, if T is sure of most of it. It is the label of what is rendered, so T need not be right.
-        hearts: how S is shown rendered hearts: "alone", in images of their own beside the mixed ones; or "mixed", in those of the first half
-            of the items, where G's image takes the place of x' and ``mask_cycle`` that of ``consistency``, so that S is shown no more
-            images than the mean teacher's. Both terms are of their items, times the share of these, so with weights of 1 all count
-            alike. As cycles end, these items become fewer (of 2 or 3 in a batch the one stays until then), and the term does not fade.
+        hearts: how S is shown rendered hearts: "alone", in images of their own beside the mixed ones; or "mixed", in those of the
+            first half of the items, where G's image takes the place of x' and ``mask_cycle`` that of ``consistency``, so that S is
+            shown no more images than the mean teacher's. Both terms are of their items, times the share of these, so with weights of
+            1 all count alike. As cycles end, these items become fewer (of 2 or 3 in a batch the one stays until then), and the term
+            does not fade.
         tint: whether images are strongly tinted "before" hearts are rendered into them, or "after", so that G and D_I see them without
             a tint, and blur and noise are the same in what is rendered and around it.
         confidence: of the teacher, in [0, 1], below which a pixel teaches nothing.
@@ -135,9 +136,10 @@ class CycleTeacherObjective(MeanTeacherObjective):
 
     Raises:
         TypeError: for a weight, or a setting of ``rendering``, of an unknown name.
-        InputError: for another ``mask_input``, ``image_input``, ``shapes``, ``hearts`` or ``tint``, hearts "mixed" and images "attached", a share outside
-            [0, 1], an ``end`` before ``warm_up``, no teacher, no background, or weights that leave nothing to train at some time; see ``Rendering``; in
-            ``translate`` for a batch without boxes, or of one item, where a term mixes items.
+        InputError: for another ``mask_input``, ``image_input``, ``shapes``, ``hearts`` or ``tint``, hearts "mixed" and images
+            "attached", a share outside [0, 1], an ``end`` before ``warm_up``, no teacher, no background, or weights that leave nothing
+            to train at some time; see ``Rendering``; in ``translate`` for a batch without boxes, or of one item, where a term mixes
+            items.
     """
 
     weights_type: ClassVar[type[Weights]] = CycleTeacherWeights
@@ -204,8 +206,8 @@ class CycleTeacherObjective(MeanTeacherObjective):
         self.shapes = shapes
         if hearts == "mixed" and image_input == "attached":
             raise InputError(
-                "with --objective#hearts mixed, rendered images must be detached, or all terms of mixed images would train the image generator: give "
-                "--image_input detached, or --objective#hearts alone."
+                "with --objective#hearts mixed, rendered images must be detached, or all terms of mixed images would train the image "
+                "generator: give --image_input detached, or --objective#hearts alone."
             )
         self.mixes_hearts = hearts == "mixed" and "mask_cycle" in self.weights.active()
         self.tint = tint
@@ -232,8 +234,8 @@ class CycleTeacherObjective(MeanTeacherObjective):
         """Both generators, both ways, in two passes of S and one of T and G; with hearts "mixed" in one of S and two of G.
 
         Returns:
-            What is needed of the mean teacher's; ``unlabeled_logits`` S(x'); the ``generated_mask`` of its mixed images; ``restored_image`` G(y, x) in
-            ``restored_region``; ``reconstructed_image`` G(T(x'), x'), or of S(x') by ``mask_input``, in ``cycled_region``, of which
+            What is needed of the mean teacher's; ``unlabeled_logits`` S(x'); the ``generated_mask`` of its mixed images;
+            ``restored_image`` G(y, x) in ``restored_region``; ``reconstructed_image`` G(T(x'), x'), or of S(x') by ``mask_input``, in ``cycled_region``, of which
             T is sure in ``closed_region``; ``generated_image`` G(y^, x') in ``rendered_region`` with its ``rendered_label``; and
             ``reconstructed_logits`` S of it, tinted by then. With hearts "mixed" S is shown it in ``mixed_image`` instead, at i and B + i
             for the items i of ``with_hearts``, (B,) bool.
