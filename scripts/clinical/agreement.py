@@ -29,7 +29,7 @@ from scripts.data.preprocessing import SliceGrid
 from scripts.errors import InputError, exit_code_of
 from scripts.evaluation.cases import EvaluationPreprocessing
 from scripts.evaluation.finished_run import FinishedRun, read_run
-from scripts.evaluation.page import markdown_number, markdown_table
+from scripts.evaluation.page import ONE_COMPONENT, markdown_number, markdown_table
 from scripts.evaluation.report import plain
 from scripts.files import write_atomically, write_json
 from scripts.model_card import ModelCard, load_model
@@ -37,8 +37,8 @@ from scripts.networks.padding import PadToMultiple
 from scripts.prediction import NativeLabelsd, StackInferer
 
 METHOD = (
-    "Measured on the acquired grid, in 3-D; of each predicted structure one connected component was kept: the largest within the "
-    "main connected piece of all structures together, or the largest anywhere if that piece holds less than a tenth of it.",
+    "Measured on the acquired grid, in 3-D.",
+    ONE_COMPONENT,
     "The Hausdorff distance is the maximum, with no percentile; ± is the standard deviation over n frames (n - 1). A "
     "structure in neither truth nor prediction has Dice 1 and distance 0; one in only one of them has Dice 0 and no "
     "distance, and is counted as missed (in the truth only) or invented (in the prediction only).",

@@ -9,6 +9,11 @@ LOWEST = 5
 MOST = 6
 """How many kinds of error it lists."""
 
+ONE_COMPONENT = (
+    "Of each structure one connected component was kept: the largest within the main connected piece of all structures "
+    "together, or the largest anywhere if that piece holds less than a tenth of the structure."
+)
+"""What ``largest_component`` does (``scripts.components``)."""
 METHOD = (
     "Measured on the acquired grid; a case is one frame of one patient; means are over cases, ± the standard deviation.",
     "HD95 is the larger of the two directed 95th percentiles, ASSD the mean over the points of both surfaces, of the "
@@ -118,12 +123,7 @@ def _lowest(ranking: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _method(summary: Mapping[str, Any]) -> str:
-    kept = (
-        "Of each structure one connected component was kept: the largest within the main connected piece of all structures "
-        "together, or the largest anywhere if that piece holds less than a tenth of the structure."
-        if summary["largest_component"]
-        else "Every predicted voxel counts: no component was removed."
-    )
+    kept = ONE_COMPONENT if summary["largest_component"] else "Every predicted voxel counts: no component was removed."
     chosen = ["The model was chosen by its scores on this section, which are therefore somewhat too good."]
     notes = [*METHOD, summary["empty_structures"], kept, *(chosen if summary["section"] == "validation" else [])]
     return "\n".join(f"- {line}" for line in notes)

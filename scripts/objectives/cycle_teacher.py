@@ -220,7 +220,8 @@ class CycleTeacherObjective(MeanTeacherObjective):
         self._merge["image_generator"] = not has_batch_statistics(image_generator)
 
     def schedule(self, progress: float) -> dict[str, Any]:
-        """The mean teacher's, and ``left``, the further factor of the terms that end, and ``passing``, whether it is more than 0."""
+        """The mean teacher's, and ``left``, the further factor of the terms that end (or of the number of mixed hearts), and
+        ``passing``, whether it is more than 0."""
         faded = self.end + self.fade
         left = 1.0 if progress < self.end else max(0.0, faded - progress) / self.fade if self.fade else 0.0
         return super().schedule(progress) | {"left": left, "passing": left > 0}
@@ -235,8 +236,8 @@ class CycleTeacherObjective(MeanTeacherObjective):
 
         Returns:
             What is needed of the mean teacher's; ``unlabeled_logits`` S(x'); the ``generated_mask`` of its mixed images;
-            ``restored_image`` G(y, x) in ``restored_region``; ``reconstructed_image`` G(T(x'), x'), or of S(x') by ``mask_input``, in ``cycled_region``, of which
-            T is sure in ``closed_region``; ``generated_image`` G(y^, x') in ``rendered_region`` with its ``rendered_label``; and
+            ``restored_image`` G(y, x) in ``restored_region``; ``reconstructed_image`` G(T(x'), x'), or of S(x') by ``mask_input``, in
+            ``cycled_region``, of which T is sure in ``closed_region``; ``generated_image`` G(y^, x') in ``rendered_region`` with its ``rendered_label``; and
             ``reconstructed_logits`` S of it, tinted by then. With hearts "mixed" S is shown it in ``mixed_image`` instead, at i and B + i
             for the items i of ``with_hearts``, (B,) bool.
         """
