@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.experiments.ssl_report import METRICS
+from scripts.experiments.ssl_rows import METRICS
 
 STRUCTURES = ("right", "wall", "left")
 
@@ -18,10 +18,11 @@ def write(
     count: int = 3,
     test: float | None = None,
     tested: Sequence[str] = ("patient001", "patient007"),
+    one_component: float | None = None,
     **changed: Any,
 ) -> None:
     """Write one into ``folder``: every structure with this Dice, half of it as IoU, and distances of 2; ``test``: its Dice of the patients
-    ``tested``; ``changed``: other fields."""
+    ``tested``; ``one_component``: that with one component of each class; ``changed``: other fields."""
 
     def group(value: float) -> dict[str, Any]:
         of_one = dict.fromkeys(METRICS, 2.0) | {"dice": value, "iou": value / 2}
@@ -42,5 +43,7 @@ def write(
     }
     if test is not None:
         cell["test"] = group(test) | {"patients": list(tested)}
+    if one_component is not None:
+        cell["one_component"] = group(one_component)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{arm}-{count}-{seed}.json").write_text(json.dumps(cell | changed))

@@ -99,7 +99,8 @@ class Runner:
             while waiting or self.running:
                 self._collect()
                 if self.deadline is not None and time.monotonic() >= self.deadline:
-                    self.outcome.unfinished = [job.spec.name for job in (*(r.job for r in self.running), *waiting)]
+                    left = (*(running.job for running in self.running), *waiting)
+                    self.outcome.unfinished = [job.spec.name for job in left if not is_finished(job)]
                     break
                 claimed = self._start(waiting) if waiting and self.free else False
                 if not claimed:

@@ -19,7 +19,7 @@ import numpy as np
 from scripts.errors import InputError, exit_code_of
 from scripts.experiments.comparison import PairedTest, paired_test
 from scripts.experiments.layout import EMPTY, Table, number, signed
-from scripts.experiments.ssl_report import read_rows
+from scripts.experiments.ssl_rows import read_rows
 
 Cell = Mapping[str, Any]
 
@@ -42,8 +42,11 @@ class Pair:
         return {epoch: 100 * (ours[epoch] - theirs[epoch]) for epoch in ours if epoch in theirs}
 
 
-def pairs(root: Path, first: str, second: str) -> tuple[list[Pair], list[str]]:
+def pairs(root: Path, first: str, second: str, one_component: bool = False) -> tuple[list[Pair], list[str]]:
     """What is paired of two arms, each "FOLDER/ARM" with a folder of ``root``; and what is not, and why.
+
+    Args:
+        one_component: take the scores of labels with one component of each class, which inference gives; a cell may have none.
 
     Raises:
         InputError: for a name that is not of this form, a folder without cells, an arm without any.
@@ -59,6 +62,10 @@ def pairs(root: Path, first: str, second: str) -> tuple[list[Pair], list[str]]:
             left.append(
                 f"Not paired: {what}, which {second} has with another processor, number of threads, precision or number of updates."
             )
+        elif one_component and not all("one_component" in each for each in (cell, other)):
+            left.append(f"Not paired: {what}, since it or that of {second} has no scores with one component.")
+        elif one_component:
+            found.append(Pair(first, *({**each, "structures": each["one_component"]} for each in (cell, other))))
         else:
             found.append(Pair(first, cell, other))
     return found, left
@@ -134,12 +141,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known.add_argument(
         "--pair", nargs=2, action="append", required=True, metavar="FOLDER/ARM", help="may be given several times"
     )
+    known.add_argument(
+        "--one_component",
+        action="store_true",
+        help="scores of labels with one component of each class, as inference gives them",
+    )
     options = known.parse_args(arguments)
 
     def compare() -> int:
         found, left = [], []
         for first, second in options.pair:
-            paired, unpaired = pairs(options.cells, first, second)
+            paired, unpaired = pairs(options.cells, first, second, options.one_component)
             found += paired
             left += unpaired
         if not found:

@@ -6,11 +6,8 @@ writes report.md, report.csv and report.json of the finished cells in a folder, 
 """
 
 import argparse
-import json
-import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +17,10 @@ import pandas as pd
 from scripts.errors import InputError, exit_code_of
 from scripts.evaluation.report import plain
 from scripts.experiments.layout import EMPTY, Table, number, signed
+from scripts.experiments.ssl_rows import METRICS, REFERENCE, Row, read_rows
 from scripts.files import write_atomically, write_json
 
 PUBLISHED = Path(__file__).with_name("ssl_acdc_published.csv")
-REFERENCE = "supervised"
-METRICS = ("dice", "iou", "hd95_voxel", "asd_voxel", "hd95_mm", "asd_mm")
-NEEDED = {"cell", "arm", "seed", "commit", "device", "configs", "settings", "updates", "seconds", "structures", "curve"}
 HEADER = ("Dice %", "Jaccard %", "HD95 voxels", "ASD voxels", "HD95 mm", "ASD mm")
 DIGITS = (2, 2, 2, 2, 1, 2)
 NOTES = (
@@ -34,135 +29,46 @@ NOTES = (
     "HD95 in voxels is the 95th percentile of the distances of both directions together and ASD is directed from the prediction, as "
     "the published tables have them; HD95 in mm is the larger of both directions' percentiles. Structures missed or invented have no distance.",
     "Gains over another arm are paired, over the seeds that both have. Images/s are labelled ones, over the whole time.",
-    "No component is removed: labels are as the network gives them.",
+)
+AS_GIVEN = "No component is removed: labels are as the network gives them."
+ONE_COMPONENT = (
+    "The same models with one component of each class, as inference and the clinical workflow keep it; of arms all of whose cells have "
+    "these scores."
 )
 
 
-@dataclass(frozen=True)
-class Row:
-    """One arm at one number of labelled patients: the cells of its seeds, as read."""
-
-    arm: str
-    labeled_patients: int
-    split: str
-    cells: Sequence[Mapping[str, Any]]
-
-    def values(self, metric: str, structure: str | None = None) -> np.ndarray:
-        """One a seed; of all structures together unless one is named."""
-        groups = [cell["test"] if self.split == "test" else cell["structures"] for cell in self.cells]
-        found = [group["mean"] if structure is None else group["structures"][structure] for group in groups]
-        return np.array([math.nan if entry[metric] is None else entry[metric] for entry in found], dtype=float)
-
-    @property
-    def seeds(self) -> list[int]:
-        return [int(cell["seed"]) for cell in self.cells]
-
-    @property
-    def minutes(self) -> float:
-        return float(np.mean([cell["seconds"] for cell in self.cells])) / 60
-
-    @property
-    def images_per_second(self) -> float:
-        """Labelled images that all updates saw, over the whole time, validation included; unlabelled ones come on top."""
-        images = [cell["settings"]["batch_size"] * cell["updates"] / cell["seconds"] for cell in self.cells]
-        return float(np.mean(images))
-
-    @property
-    def scored_on(self) -> tuple[str, ...]:
-        """The test patients, none if it is validation."""
-        return _tested(self.cells[0]) if self.split == "test" else ()
-
-    @property
-    def scored(self) -> str:
-        """On which patients, and how many seeds."""
-        patients = f"test of {len(self.scored_on)}" if self.split == "test" else self.split
-        return f"{patients}, {len(self.cells)}"
-
-    @property
-    def updates(self) -> int:
-        return int(self.cells[0]["updates"])
-
-
-def read_rows(folder: Path, reference: str = REFERENCE) -> list[Row]:
-    """The arms of the cells in ``folder``; scores of the test patients if all cells of an arm have them, of the same
-    patients, else of validation. The arm ``reference`` comes first.
-
-    Raises:
-        InputError: no cell, a file that is none; cells of an arm that differ in more than the seed.
-    """
-    cells = [_read(path) for path in sorted(folder.glob("*.json"))]
-    if not cells:
-        raise InputError(f"{folder} holds no finished cell: run some first.")
-    groups: dict[tuple[int, str], list[Mapping[str, Any]]] = {}
-    for cell in cells:
-        group = groups.setdefault((int(cell["settings"]["labeled_patients"]), cell["arm"]), [])
-        if group and _without_seed(cell) != _without_seed(group[0]):
-            raise InputError(
-                f"{folder}: {group[0]['cell']} and {cell['cell']} have other settings, so they are no seeds of one arm: keep "
-                "them in folders of their own (--cells)."
-            )
-        group.append(cell)
-    return [
-        Row(arm, count, _split_of(found), sorted(found, key=lambda cell: cell["seed"]))
-        for (count, arm), found in sorted(
-            groups.items(), key=lambda group: (group[0][0], group[0][1] != reference, group[0][1])
-        )
-    ]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        cell = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read: {error}. Take it out of the folder, or run its cell again."
-        ) from error
-    absent = NEEDED - cell.keys() if isinstance(cell, dict) else NEEDED
-    if absent:
-        raise InputError(
-            f"{path} is no cell of this benchmark, it lacks {', '.join(sorted(absent))}: take it out of the folder."
-        )
-    return cell
-
-
-def _without_seed(cell: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    return cell["configs"], {key: value for key, value in cell["settings"].items() if key != "seed"}
-
-
-def _split_of(cells: Sequence[Mapping[str, Any]]) -> str:
-    """ "test" if all cells were scored on the same test patients, else "validation"."""
-    tested = {_tested(cell) for cell in cells}
-    return "test" if len(tested) == 1 and () not in tested else "validation"
-
-
-def _tested(cell: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(cell.get("test", {}).get("patients", ()))
-
-
 def tables(rows: Sequence[Row], references: Sequence[str] = (REFERENCE,)) -> list[Table]:
-    """For every number of labelled patients: our arms, with gains over ``references``, and the published ones; then our arms by
-    structure, and by epoch."""
+    """For every number of labelled patients: our arms, with gains over ``references``, and the published ones; the arms that have scores
+    with one component of each class; then our arms by structure, and by epoch."""
     published = pd.read_csv(PUBLISHED)
     found = []
     for count in dict.fromkeys(row.labeled_patients for row in rows):
         ours = [row for row in rows if row.labeled_patients == count]
-        by_arm = {row.arm: row for row in ours}
-        lines = [_line(row, [by_arm.get(name) for name in references]) for row in ours]
         theirs = published[published["labeled_patients"] == count]
-        lines += [_published(row, len(references)) for row in theirs.to_dict("records")]
-        notes = (*NOTES, *_sources(theirs), *_commits(ours), *_devices(ours))
-        header = (
-            "arm",
-            "split, seeds",
-            *HEADER,
-            *(f"over {name}" for name in references),
-            "updates",
-            "minutes",
-            "images/s",
-        )
-        found.append(Table(_patients(count), header, tuple(lines), notes, words=2))
+        notes = (*NOTES, AS_GIVEN, *_sources(theirs), *_commits(ours), *_devices(ours))
+        lines = [_published(row, len(references)) for row in theirs.to_dict("records")]
+        found.append(_of_arms(_patients(count), ours, references, lines, notes))
+        if largest := _with_one_component(ours):
+            title = f"{_patients(count)}, one component of each class"
+            found.append(_of_arms(title, largest, references, (), (ONE_COMPONENT,)))
         found += [_by_structure(count, ours), _by_epoch(count, ours)]
     return found
+
+
+def _with_one_component(rows: Iterable[Row]) -> list[Row]:
+    """Those of the ``rows`` that have such scores, with these."""
+    return [row for row in (row.with_one_component() for row in rows) if row]
+
+
+def _of_arms(
+    title: str, rows: Sequence[Row], references: Sequence[str], further: Sequence[tuple[str, ...]], notes: Sequence[str]
+) -> Table:
+    """A line an arm, then the ``further`` lines."""
+    by_arm = {row.arm: row for row in rows}
+    lines = [_line(row, [by_arm.get(name) for name in references]) for row in rows]
+    gains = (f"over {name}" for name in references)
+    header = ("arm", "split, seeds", *HEADER, *gains, "updates", "minutes", "images/s")
+    return Table(title, header, (*lines, *further), tuple(notes), words=2)
 
 
 def _patients(count: int) -> str:
@@ -236,8 +142,7 @@ def _published(row: Mapping[str, Any], references: int) -> tuple[str, ...]:
 def _by_structure(count: int, rows: Iterable[Row]) -> Table:
     lines = []
     for row in rows:
-        group = row.cells[0]["test"] if row.split == "test" else row.cells[0]["structures"]
-        for structure in group["structures"]:
+        for structure in row.structures:
             scores = [_mean_and_sd(row.values(m, structure), m, d) for m, d in zip(METRICS, DIGITS, strict=True)]
             lines.append((row.arm, structure, *scores))
     return Table(f"{_patients(count)}, by structure", ("arm", "structure", *HEADER), tuple(lines), words=2)
@@ -285,9 +190,10 @@ def write_report(cells: Path, folder: Path, references: Sequence[str] | None = N
             "seed": cell["seed"],
             "updates": cell["updates"],
             "seconds": cell["seconds"],
+            "one_component": row.one_component,
             **{metric: float(row.values(metric)[index]) for metric in METRICS},
         }
-        for row in rows
+        for row in (*rows, *_with_one_component(rows))
         for index, cell in enumerate(row.cells)
     ]
     write_json(folder / "report.json", plain(records))

@@ -20,8 +20,9 @@ from scripts.experiments import runner, ssl_benchmark, ssl_report
 from scripts.experiments.job import ROOT
 from scripts.experiments.runner import Outcome, Runner
 from scripts.experiments.ssl_benchmark import SCALES, SPLIT, cells, parser, read_arms
-from scripts.experiments.ssl_report import METRICS, read_rows, tables, write_report
-from scripts.experiments.ssl_test import patients_of, scores
+from scripts.experiments.ssl_report import tables, write_report
+from scripts.experiments.ssl_rows import METRICS, read_rows
+from scripts.experiments.ssl_scores import patients_of, scores
 
 
 def specs(*arguments: str) -> list:
@@ -224,6 +225,11 @@ def test_test_patients_are_scored_as_validation_is(
     again = scores(model, phantom_dir, validation, "bfloat16")
     for metric in METRICS:
         assert again["mean"][metric] == pytest.approx(cell["structures"]["mean"][metric], nan_ok=True), "scored alike"
+    for metric in METRICS:
+        value = again["one_component"]["mean"][metric]
+        assert cell["one_component"]["mean"][metric] == pytest.approx(value, nan_ok=True), "validation, too"
+    assert cell["one_component"]["mean"]["hd95_mm"] != cell["structures"]["mean"]["hd95_mm"]
+    assert cell["test"]["one_component"]["mean"]["hd95_mm"] != cell["test"]["mean"]["hd95_mm"]
     tested = patients_of(test_dir, {})
     dice = {name: scores(model, test_dir, tested, name)["mean"]["dice"] for name in ("bfloat16", "float32")}
     assert cell["test"]["mean"]["dice"] == pytest.approx(dice["bfloat16"])
@@ -233,9 +239,15 @@ def test_test_patients_are_scored_as_validation_is(
     assert "| test of 2, 1 " in said
     assert "| published: TraCoCo " in said
 
-    before = path.stat().st_mtime_ns
     assert ssl_benchmark.main([*command, "--dry_run"]) == 0
     assert capfd.readouterr().out == "acdc-supervised-3-seed0: finished\n"
+    assert ssl_benchmark.main([*command, "--seconds", "1e-9"]) == 0, "there is nothing left to do"
+    path.write_text(json.dumps({name: cell[name] for name in cell if name != "one_component"}))
+    assert ssl_benchmark.main([*command, "--seconds", "1e-9"]) == ssl_benchmark.TIME_IS_OVER
+    assert "Not finished: acdc-supervised-3-seed0 (further scores)." in capfd.readouterr().out
+    assert ssl_benchmark.main(command) == 0
+    assert cell_in(tmp_path / "out")[1] == cell
+    before = path.stat().st_mtime_ns
     shutil.rmtree(model.parents[1])
     assert ssl_benchmark.main(command) == 0
     assert path.stat().st_mtime_ns == before, "scored already"
@@ -427,6 +439,31 @@ def test_scores_of_test_patients_are_shown_once_all_seeds_have_them(tmp_path: Pa
     assert row.scored == "test of 2, 2"
     write(tmp_path, "supervised", 1, 0.6, test=0.7, tested=["patient001"])
     assert [row.split for row in read_rows(tmp_path)] == ["validation"], "scores of other patients have no mean"
+
+
+def test_arms_with_scores_of_one_component_have_a_table_of_them(tmp_path: Path) -> None:
+    write(tmp_path / "cells", "supervised", 0, 0.6, one_component=0.62)
+    write(tmp_path / "cells", "mean teacher", 0, 0.7, one_component=0.75)
+    write(tmp_path / "cells", "cycle teacher", 0, 0.7, one_component=0.76)
+    write(tmp_path / "cells", "cycle teacher", 1, 0.7)
+    given, largest, by_structure, _ = tables(read_rows(tmp_path / "cells"))
+    assert largest.title == "3 labelled patients, one component of each class"
+    rows = {row[0]: dict(zip(largest.header, row, strict=True)) for row in largest.rows}
+    assert {arm: (row["Dice %"], row["over supervised"]) for arm, row in rows.items()} == {
+        "supervised": ("62.00", "-"),
+        "mean teacher": ("75.00", "+13.00"),
+    }, "not of an arm of which a cell lacks them"
+    assert given.rows[0][2] == by_structure.rows[0][2] == "60.00"
+    write_report(tmp_path / "cells", tmp_path / "report")
+    frame = pd.read_csv(tmp_path / "report" / "report.csv")
+    assert frame.loc[frame["one_component"], "dice"].tolist() == [0.62, 0.75]
+    assert len(frame) == 6
+
+
+def test_scores_of_one_component_are_of_the_patients_that_are_shown(tmp_path: Path) -> None:
+    write(tmp_path, "supervised", 0, 0.6, one_component=0.62, test=0.5)
+    (row,) = read_rows(tmp_path)
+    assert (row.split, row.with_one_component()) == ("test", None), "those of validation are not those of test"
 
 
 def test_the_report_is_written_as_page_and_numbers(tmp_path: Path) -> None:

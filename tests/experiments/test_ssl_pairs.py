@@ -63,6 +63,22 @@ def test_cells_that_differ_in_more_than_the_arm_are_no_pair(other: dict[str, Any
     assert why.startswith("Not paired: two/cycle teacher, 3 patients, seed 3, ")
 
 
+def test_with_one_component_cells_that_have_such_scores_are_paired(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(root / "old", "cycle teacher", 1, 0.61, one_component=0.80)
+    write(root / "new", "mean teacher", 1, 0.62, one_component=0.75)
+    write(root / "old", "cycle teacher", 2, 0.73, one_component=0.90)
+    command = ["--cells", str(root), "--pair", "old/cycle teacher", "new/mean teacher", "--one_component"]
+    assert ssl_pairs.main(command) == 0
+    said = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in said.splitlines() if "teacher |" in line]
+    assert [row[:5] for row in rows] == [["old/cycle teacher", "3", "1", "80.00", "+5.00"]]
+    assert [row[8:] for row in rows] == [["-0.5", "-1.0"]], "by epoch as the networks give them"
+    for seed in (0, 2):
+        assert f"seed {seed}, since it or that of new/mean teacher has no scores with one component." in said
+
+
 def test_one_pair_has_no_deviation(root: Path) -> None:
     found, _ = pairs(root, "old/cycle teacher", "new/mean teacher")
     shown = table(found[:1])

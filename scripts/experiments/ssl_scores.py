@@ -1,4 +1,4 @@
-"""Scores of a finished cell on test patients that had no part in it."""
+"""Scores of a finished cell beyond its run's own: with one component of each class, and on test patients that had no part in it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -53,6 +53,25 @@ def _refuse_used(names: Sequence[str], split: Mapping[str, Sequence[str]], test_
         )
 
 
+def is_scored(job: CellJob, tested: Sequence[Patient] | None) -> bool:
+    """Whether ``job.result`` has its scores with one component, or cannot have them since the run's folder is gone (a kept cell); and
+    those of the patients ``tested``, if there are any."""
+    cell = _read(job.result)
+    return ("one_component" in cell or not _has_run(job)) and (tested is None or _tested(cell) == _names(tested))
+
+
+def add_component_scores(job: CellJob) -> None:
+    """Score the chosen model on the validation patients with one component of each class, and write that into ``job.result`` as
+    ``one_component``; nothing if it is there, or if the run's folder is gone."""
+    if is_scored(job, None):
+        return
+    cell = _read(job.result)
+    split = _read(job.run_dir / "data_list.json")["patients"]
+    patients = find_patients(job.dataset_dir)
+    found = _scores(job, Path(job.dataset_dir), [patients[name] for name in split["validation"]])
+    write_json(Path(job.result), cell | {"one_component": found["one_component"]})
+
+
 def add_test_scores(job: CellJob, test_dir: Path, patients: Sequence[Patient]) -> None:
     """Score the model that the validation patients chose on ``patients`` of ``test_dir``, and write that into ``job.result``;
     nothing if scores of these patients are there.
@@ -60,24 +79,20 @@ def add_test_scores(job: CellJob, test_dir: Path, patients: Sequence[Patient]) -
     Raises:
         InputError: the run's folder is gone, or it was trained on one of them.
     """
-    path = Path(job.result)
-    cell = json.loads(path.read_text(encoding="utf-8"))
-    names = sorted(patient.name for patient in patients)
-    if cell.get("test", {}).get("patients") == names:
+    cell, names = _read(job.result), _names(patients)
+    if _tested(cell) == names:
         return
-    if not (job.run_dir / "run.json").is_file():
+    if not _has_run(job):
         raise InputError(
-            f"{job.run_dir} is not there, so the model of {job.spec.name} cannot be tested: run the cell anew (move {path} away)."
+            f"{job.run_dir} is not there, so the model of {job.spec.name} cannot be tested: run the cell anew (move {job.result} away)."
         )
-    known = json.loads((job.run_dir / "data_list.json").read_text(encoding="utf-8"))
-    _refuse_used(names, known["patients"], test_dir)
-    precision = job.spec.settings.get("precision", "auto")
-    found = scores(job.run_dir / "models" / "model.pt", test_dir, patients, precision)
-    write_json(path, cell | {"test": plain(found) | {"patients": names}})
+    _refuse_used(names, _read(job.run_dir / "data_list.json")["patients"], test_dir)
+    write_json(Path(job.result), cell | {"test": _scores(job, test_dir, patients) | {"patients": names}})
 
 
 def scores(model: Path, root: Path, patients: Sequence[Patient], precision: str = "auto") -> dict[str, Any]:
-    """Means over cases and structures: ``cases``, ``structures`` and ``mean``, as ``summary.json`` has them under "all".
+    """Means over cases and structures: ``cases``, ``structures`` and ``mean``, as ``summary.json`` has them under "all", of labels as
+    the network gives them; and under ``one_component`` the same of labels as inference gives them, with one component of each class.
 
     Args:
         root: a folder that holds the ``patients``.
@@ -89,16 +104,39 @@ def scores(model: Path, root: Path, patients: Sequence[Patient], precision: str 
     grid: Any = card.grid  # of volumes
     classes = len(card.class_names)
     preprocessing = EvaluationPreprocessing(grid, classes)
-    to_labels = NativeLabelsd(classes, largest_component=False)  # as validation is scored
-    cases = []
+    ways = [NativeLabelsd(classes, largest_component=one) for one in (False, True)]
+    cases: list[list[CaseScores]] = [[], []]
     with torch.inference_mode():
         for patient in patients:
             for item in frames_of(patient, root, labels=True):
                 item = item | {key: str(root / item[key]) for key in ("image", "label")}
                 frame = preprocessing(item)
                 probabilities = infer(frame["image"][None].to(device), padded)[0].cpu()
-                predicted = to_labels({"pred": probabilities, "image": frame["image"]})["pred"].as_tensor()[0]
                 label, spacing = frame["label"].as_tensor()[0], frame["acquired"].pixdim.tolist()
-                found = case_scores(predicted, label, spacing, classes)
-                cases.append(CaseScores(patient.name, item["phase"], item["image"], *found))
-    return summarize(cases, card.class_names)["all"]
+                for to_labels, found in zip(ways, cases, strict=True):
+                    predicted = to_labels({"pred": probabilities, "image": frame["image"]})["pred"].as_tensor()[0]
+                    of_case = case_scores(predicted, label, spacing, classes)
+                    found.append(CaseScores(patient.name, item["phase"], item["image"], *of_case))
+    as_given, one_component = (summarize(found, card.class_names)["all"] for found in cases)
+    return as_given | {"one_component": one_component}
+
+
+def _scores(job: CellJob, root: Path, patients: Sequence[Patient]) -> dict[str, Any]:
+    precision = job.spec.settings.get("precision", "auto")
+    return plain(scores(job.run_dir / "models" / "model.pt", root, patients, precision))
+
+
+def _names(patients: Sequence[Patient]) -> list[str]:
+    return sorted(patient.name for patient in patients)
+
+
+def _tested(cell: Mapping[str, Any]) -> list[str]:
+    return cell.get("test", {}).get("patients", [])
+
+
+def _has_run(job: CellJob) -> bool:
+    return (job.run_dir / "run.json").is_file()
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    return json.loads(Path(path).read_text(encoding="utf-8"))

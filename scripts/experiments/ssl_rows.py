@@ -1,0 +1,137 @@
+"""Cells of the semi-supervised benchmark as rows: an arm at one number of labelled patients, with its seeds."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.errors import InputError
+
+REFERENCE = "supervised"
+METRICS = ("dice", "iou", "hd95_voxel", "asd_voxel", "hd95_mm", "asd_mm")
+NEEDED = {"cell", "arm", "seed", "commit", "device", "configs", "settings", "updates", "seconds", "structures", "curve"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm at one number of labelled patients: the cells of its seeds, as read.
+
+    Attributes:
+        split: "validation" or "test", whose scores these are.
+        one_component: whether of labels with one component of each class, as inference gives them, or as the network gives them.
+    """
+
+    arm: str
+    labeled_patients: int
+    split: str
+    cells: Sequence[Mapping[str, Any]]
+    one_component: bool = False
+
+    def values(self, metric: str, structure: str | None = None) -> np.ndarray:
+        """One a seed; of all structures together unless one is named."""
+        groups = [self._scores(cell) for cell in self.cells]
+        found = [group["mean"] if structure is None else group["structures"][structure] for group in groups]
+        return np.array([math.nan if entry[metric] is None else entry[metric] for entry in found], dtype=float)
+
+    def with_one_component(self) -> "Row | None":
+        """The same arm with the scores that keep one component of each class, None unless all its cells have them."""
+        parents = [cell["test"] if self.split == "test" else cell for cell in self.cells]
+        return replace(self, one_component=True) if all("one_component" in parent for parent in parents) else None
+
+    def _scores(self, cell: Mapping[str, Any]) -> Mapping[str, Any]:
+        if self.one_component:
+            return (cell["test"] if self.split == "test" else cell)["one_component"]
+        return cell["test"] if self.split == "test" else cell["structures"]
+
+    @property
+    def structures(self) -> list[str]:
+        return list(self._scores(self.cells[0])["structures"])
+
+    @property
+    def seeds(self) -> list[int]:
+        return [int(cell["seed"]) for cell in self.cells]
+
+    @property
+    def minutes(self) -> float:
+        return float(np.mean([cell["seconds"] for cell in self.cells])) / 60
+
+    @property
+    def images_per_second(self) -> float:
+        """Labelled images that all updates saw, over the whole time, validation included; unlabelled ones come on top."""
+        images = [cell["settings"]["batch_size"] * cell["updates"] / cell["seconds"] for cell in self.cells]
+        return float(np.mean(images))
+
+    @property
+    def scored_on(self) -> tuple[str, ...]:
+        """The test patients, none if it is validation."""
+        return _tested(self.cells[0]) if self.split == "test" else ()
+
+    @property
+    def scored(self) -> str:
+        """On which patients, and how many seeds."""
+        patients = f"test of {len(self.scored_on)}" if self.split == "test" else self.split
+        return f"{patients}, {len(self.cells)}"
+
+    @property
+    def updates(self) -> int:
+        return int(self.cells[0]["updates"])
+
+
+def read_rows(folder: Path, reference: str = REFERENCE) -> list[Row]:
+    """The arms of the cells in ``folder``; scores of the test patients if all cells of an arm have them, of the same
+    patients, else of validation. The arm ``reference`` comes first.
+
+    Raises:
+        InputError: no cell, a file that is none; cells of an arm that differ in more than the seed.
+    """
+    cells = [_read(path) for path in sorted(folder.glob("*.json"))]
+    if not cells:
+        raise InputError(f"{folder} holds no finished cell: run some first.")
+    groups: dict[tuple[int, str], list[Mapping[str, Any]]] = {}
+    for cell in cells:
+        group = groups.setdefault((int(cell["settings"]["labeled_patients"]), cell["arm"]), [])
+        if group and _without_seed(cell) != _without_seed(group[0]):
+            raise InputError(
+                f"{folder}: {group[0]['cell']} and {cell['cell']} have other settings, so they are no seeds of one arm: keep "
+                "them in folders of their own (--cells)."
+            )
+        group.append(cell)
+    return [
+        Row(arm, count, _split_of(found), sorted(found, key=lambda cell: cell["seed"]))
+        for (count, arm), found in sorted(
+            groups.items(), key=lambda group: (group[0][0], group[0][1] != reference, group[0][1])
+        )
+    ]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        cell = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read: {error}. Take it out of the folder, or run its cell again."
+        ) from error
+    absent = NEEDED - cell.keys() if isinstance(cell, dict) else NEEDED
+    if absent:
+        raise InputError(
+            f"{path} is no cell of this benchmark, it lacks {', '.join(sorted(absent))}: take it out of the folder."
+        )
+    return cell
+
+
+def _without_seed(cell: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    return cell["configs"], {key: value for key, value in cell["settings"].items() if key != "seed"}
+
+
+def _split_of(cells: Sequence[Mapping[str, Any]]) -> str:
+    """ "test" if all cells were scored on the same test patients, else "validation"."""
+    tested = {_tested(cell) for cell in cells}
+    return "test" if len(tested) == 1 and () not in tested else "validation"
+
+
+def _tested(cell: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(cell.get("test", {}).get("patients", ()))
