@@ -14,91 +14,45 @@ two cannot agree on a code.
 """
 
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scripts.configuration import flag
 from scripts.errors import InputError
 from scripts.labels import VOID
+from scripts.objectives.cycle_terms import (
+    PASSING,
+    CycleTeacherWeights,
+    image_cycle,
+    image_discrimination,
+    mask_cycle,
+    share_of_items,
+)
 from scripts.objectives.cyclegan import (
     image_adversarial,
     image_reconstruction,
     mask_adversarial,
     mask_discrimination,
 )
-from scripts.objectives.mean_teacher import (
-    MeanTeacherObjective,
-    MeanTeacherWeights,
-    consistency,
-    mixed,
-    with_views,
-)
+from scripts.objectives.mean_teacher import MeanTeacherObjective, mixed, with_views
 from scripts.objectives.regions import foreground
 from scripts.objectives.rendering import Rendering, Scene, with_hearts_of_others
 from scripts.objectives.terms import (
     Weights,
     check_shares,
     has_batch_statistics,
-    masked_mean,
     one_hot,
     straight_through_one_hot,
     valid_pixels,
 )
-
-
-@dataclass(frozen=True)
-class CycleTeacherWeights(MeanTeacherWeights):
-    image_reconstruction: float = 1.0
-    image_cycle: float = 0.0
-    mask_cycle: float = 0.5
-    mask_adversarial: float = 0.02
-    image_adversarial: float = 0.05
-
 
 MASK_INPUTS = ("detached", "straight-through", "soft")
 IMAGE_INPUTS = ("detached", "attached")
 SHAPES = ("labels", "both")
 HEARTS = ("alone", "mixed")
 TINTS = ("before", "after")
-PASSING = {"image_reconstruction", "image_cycle", "mask_cycle", "mask_adversarial", "image_adversarial"}
-"""Terms that end before the training does."""
-
-
-def image_cycle(reconstructed_image: Tensor, image: Tensor, closed: Tensor) -> Tensor:
-    """Equation 6 where it can close: mean |G(T(x'), x') - x'| over the pixels of E whose class T is sure of.
-
-    Args:
-        reconstructed_image, image: (B, C, H, W) float.
-        closed: (B, 1, H, W) bool, these pixels.
-    """
-    return masked_mean(F.l1_loss(reconstructed_image, image, reduction="none"), closed)
-
-
-def image_discrimination(scores_real: Tensor, scores_generated: Tensor, rendered: Tensor) -> Tensor:
-    """Equation 5 as D_I minimises it, halved: (D_I(x') - 1)^2 and D_I(G(y^, x'))^2, both over E, so that what D_I compares
-    are hearts with hearts.
-
-    Args:
-        scores_real, scores_generated: (B, 1, H, W) float.
-        rendered: (B, 1, H, W) bool, E.
-    """
-    return 0.5 * (masked_mean((scores_real - 1) ** 2, rendered) + masked_mean(scores_generated**2, rendered))
-
-
-def mask_cycle(reconstructed_logits: Tensor, label: Tensor) -> Tensor:
-    """Equation 7 on rendered hearts: cross-entropy and Dice loss, halved, of S(G(y^, x')) against y^ in E and what T is
-    sure of outside, nearly always background. Of E alone, where hearts are half of the pixels, S would learn to see too many."""
-    return consistency(reconstructed_logits, label)
-
-
-def _share_of(items: Tensor, t: Mapping[str, Tensor]) -> Tensor:
-    """Consistency of the mixed images of ``items`` (B,) bool, times their share of the items."""
-    label = t["mixed_label"].where(items.repeat(2).view(-1, 1, 1), VOID)
-    return items.float().mean() * consistency(t["mixed_logits"], label)
 
 
 class CycleTeacherObjective(MeanTeacherObjective):
@@ -201,14 +155,14 @@ class CycleTeacherObjective(MeanTeacherObjective):
         ):
             if choice not in choices:
                 raise InputError(f"{name} must be one of {', '.join(choices)}, got {choice!r}.")
-        self.mask_input = mask_input
-        self.image_input = image_input
-        self.shapes = shapes
         if hearts == "mixed" and image_input == "attached":
             raise InputError(
                 "with --objective#hearts mixed, rendered images must be detached, or all terms of mixed images would train the image "
                 "generator: give --image_input detached, or --objective#hearts alone."
             )
+        self.mask_input = mask_input
+        self.image_input = image_input
+        self.shapes = shapes
         self.mixes_hearts = hearts == "mixed" and "mask_cycle" in self.weights.active()
         self.tint = tint
         self.rendering = rendering if isinstance(rendering, Rendering) else Rendering(**(rendering or {}))
@@ -290,8 +244,8 @@ class CycleTeacherObjective(MeanTeacherObjective):
             "image_adversarial": lambda: image_adversarial(score_image(t["generated_image"]), t["rendered_region"]),
         }
         if "with_hearts" in t:
-            terms["consistency"] = lambda: _share_of(~t["with_hearts"], t)
-            terms["mask_cycle"] = lambda: _share_of(t["with_hearts"], t)
+            terms["consistency"] = lambda: share_of_items(~t["with_hearts"], t["mixed_logits"], t["mixed_label"])
+            terms["mask_cycle"] = lambda: share_of_items(t["with_hearts"], t["mixed_logits"], t["mixed_label"])
         return terms
 
     def _mixed_in(self, batch: Mapping[str, Tensor], t: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -16,12 +16,8 @@ from scripts.errors import InputError
 from scripts.labels import VOID
 from scripts.networks.patch_discriminator import PatchDiscriminator
 from scripts.networks.resnet_generator import ResNetGenerator
-from scripts.objectives.cycle_teacher import (
-    PASSING,
-    CycleTeacherObjective,
-    CycleTeacherWeights,
-    image_cycle,
-)
+from scripts.objectives.cycle_teacher import CycleTeacherObjective
+from scripts.objectives.cycle_terms import PASSING, CycleTeacherWeights, image_cycle
 from scripts.objectives.mean_teacher import MeanTeacherObjective, MeanTeacherWeights, consistency, mixed
 from scripts.objectives.regions import around
 from scripts.objectives.rendering import Rendering

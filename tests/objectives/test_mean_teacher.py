@@ -12,7 +12,8 @@ from scripts.errors import InputError
 from scripts.labels import VOID
 from scripts.networks.patch_discriminator import PatchDiscriminator
 from scripts.networks.resnet_generator import ResNetGenerator
-from scripts.objectives.cycle_teacher import CycleTeacherObjective, CycleTeacherWeights
+from scripts.objectives.cycle_teacher import CycleTeacherObjective
+from scripts.objectives.cycle_terms import CycleTeacherWeights
 from scripts.objectives.mean_teacher import MeanTeacherObjective, consistency, with_views
 from scripts.objectives.terms import soft_dice_loss
 
