@@ -19,10 +19,11 @@ def write(
     test: float | None = None,
     tested: Sequence[str] = ("patient001", "patient007"),
     one_component: float | None = None,
+    test_one_component: float | None = None,
     **changed: Any,
 ) -> None:
     """Write one into ``folder``: every structure with this Dice, half of it as IoU, and distances of 2; ``test``: its Dice of the patients
-    ``tested``; ``one_component``: that with one component of each class; ``changed``: other fields."""
+    ``tested``; ``one_component``, ``test_one_component``: that with one component of each class; ``changed``: other fields."""
 
     def group(value: float) -> dict[str, Any]:
         of_one = dict.fromkeys(METRICS, 2.0) | {"dice": value, "iou": value / 2}
@@ -43,6 +44,8 @@ def write(
     }
     if test is not None:
         cell["test"] = group(test) | {"patients": list(tested)}
+    if test_one_component is not None:
+        cell["test"]["one_component"] = group(test_one_component)
     if one_component is not None:
         cell["one_component"] = group(one_component)
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,9 +14,15 @@ import monai.bundle
 from scripts.errors import InputError
 from scripts.evaluation.finished_run import read_run
 from scripts.evaluation.report import plain
+from scripts.evaluation.workflow import evaluate_run
 from scripts.experiments.job import ROOT, CellJob, config_files, overrides, read_job
 from scripts.files import write_json
 from scripts.model_card import read_card, sha256
+
+AS_GIVEN = Path("evaluation", "validation", "summary.json")
+"""The run's own evaluation, of labels as the network gives them."""
+ONE_COMPONENT = Path("evaluation", "one_component", "summary.json")
+"""Of labels with one component of each class, as inference gives them."""
 
 
 def run_cell(job: CellJob) -> None:
@@ -26,7 +32,7 @@ def run_cell(job: CellJob) -> None:
         InputError: the run's folder holds a run of another cell or of other settings.
     """
     _claim_folder(job)
-    if not _is_evaluated(job.run_dir):
+    if not _is_evaluated(job.run_dir, AS_GIVEN):
         started = (job.run_dir / "models" / "training_state.pt").is_file()
         monai.bundle.run(
             "training",
@@ -36,6 +42,10 @@ def run_cell(job: CellJob) -> None:
             resume=started,
             **overrides(job),
         )
+    if job.one_component and not _is_evaluated(job.run_dir, ONE_COMPONENT):
+        own = {name: job.spec.settings[name] for name in ("device", "precision") if name in job.spec.settings}
+        folder = (job.run_dir / ONE_COMPONENT).parent
+        evaluate_run(job.run_dir, output_dir=str(folder), largest_component=True, **own)
     write_json(job.result, result(job))
 
 
@@ -51,9 +61,9 @@ def _claim_folder(job: CellJob) -> None:
         )
 
 
-def _is_evaluated(run_dir: Path) -> bool:
-    """Whether the run's own evaluation is there."""
-    summary = run_dir / "evaluation" / "validation" / "summary.json"
+def _is_evaluated(run_dir: Path, evaluation: Path) -> bool:
+    """Whether this evaluation of the run is there."""
+    summary = run_dir / evaluation
     return summary.is_file() and _read(summary)["card"]["run_sha256"] == _read(run_dir / "run.json")["run_sha256"]
 
 
@@ -63,8 +73,9 @@ def result(job: CellJob) -> dict[str, Any]:
     card = read_card(run.model)
     history = _read(job.run_dir / "history.json")
     environment = _read(job.run_dir / "environment.json")
-    summary = _read(job.run_dir / "evaluation" / "validation" / "summary.json")
+    summary = _read(job.run_dir / AS_GIVEN)
     spec = job.spec.identity
+    further = {"one_component": _structures(_read(job.run_dir / ONE_COMPONENT))} if job.one_component else {}
     return {
         "cell": spec.pop("name"),
         **spec,
@@ -85,12 +96,17 @@ def result(job: CellJob) -> dict[str, Any]:
             "native": _scores(summary, summary["data_set_iou"], "mean_foreground_dice"),
             "training_size": _scores(card.scores, card.class_iou, "mean_dice"),
         },
-        "structures": plain({name: summary["all"][name] for name in ("structures", "mean")}),
+        "structures": _structures(summary),
+        **further,
         "curve": [{key: row[key] for key in ("epoch", "update", *CURVE)} for row in history],
     }
 
 
 CURVE = ("foreground_miou", "miou", "mean_dice")
+
+
+def _structures(summary: Mapping[str, Any]) -> dict[str, Any]:
+    return plain({name: summary["all"][name] for name in ("structures", "mean")})
 
 
 def _scores(source: Mapping[str, Any], class_iou: Mapping[str, Any], dice: str) -> dict[str, Any]:

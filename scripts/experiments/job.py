@@ -21,6 +21,7 @@ class CellJob:
         output_dir: of the grid; the run's folder is ``output_dir/spec.grid/spec.name``.
         result: the JSON to write.
         tracking: further settings of ``train.json``, for MLflow and the cache; they do not change what comes out.
+        one_component: whether labels with one component of each class (of volumes) are scored, too.
     """
 
     spec: CellSpec
@@ -28,6 +29,7 @@ class CellJob:
     output_dir: str
     result: str
     tracking: Mapping[str, Any]
+    one_component: bool = False
 
     @property
     def run_dir(self) -> Path:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -99,8 +99,7 @@ class Runner:
             while waiting or self.running:
                 self._collect()
                 if self.deadline is not None and time.monotonic() >= self.deadline:
-                    left = (*(running.job for running in self.running), *waiting)
-                    self.outcome.unfinished = [job.spec.name for job in left if not is_finished(job)]
+                    self._end(waiting)
                     break
                 claimed = self._start(waiting) if waiting and self.free else False
                 if not claimed:
@@ -149,6 +148,14 @@ class Runner:
                 self.say(
                     f"{name}: FAILED with exit code {running.process.returncode} after {minutes:.1f} min, see {log}"
                 )
+
+    def _end(self, waiting: Iterable[CellJob]) -> None:
+        """Stop at the deadline, and settle what ran and what is ``waiting``, some of which may be finished."""
+        self._stop()
+        running = [running.job for running in self.running]
+        self.outcome.finished += [job.spec.name for job in running if is_finished(job)]
+        self.outcome.skipped += [job.spec.name for job in waiting if is_finished(job)]
+        self.outcome.unfinished = [job.spec.name for job in (*running, *waiting) if not is_finished(job)]
 
     def _stop(self) -> None:
         """Tell what still runs to save its state and stop."""

@@ -23,7 +23,7 @@ from scripts.experiments.grid import Arm, CellSpec, cell_name
 from scripts.experiments.job import ROOT, CellJob
 from scripts.experiments.paper import settings, slots
 from scripts.experiments.ssl_report import write_report
-from scripts.experiments.ssl_scores import add_component_scores, add_test_scores, is_scored, patients_of
+from scripts.experiments.ssl_test import add_test_scores, is_tested, patients_of
 
 ARMS_FILE = Path(__file__).with_name("ssl_arms.json")
 SPLIT = "scripts/data/splits/acdc_ssl4mis.json"
@@ -154,9 +154,9 @@ def run(options: argparse.Namespace) -> int:
         tested = {job.spec.name: patients_of(options.test_dir, _sections(job)) for job in jobs}
     outcome = Runner(jobs, slots(options), deadline=deadline).run()
     finished = [job for job in jobs if is_finished(job)]
-    unscored = _score(finished, options.test_dir, tested, deadline)
-    failed = outcome.failed | {name: why for name, why in unscored.items() if why}
-    unfinished = outcome.unfinished + [f"{name} (further scores)" for name, why in unscored.items() if not why]
+    untested = _test(finished, options.test_dir, tested, deadline) if tested else {}
+    failed = outcome.failed | {name: why for name, why in untested.items() if why}
+    unfinished = outcome.unfinished + [f"{name} (scores of test patients)" for name, why in untested.items() if not why]
     for name, log in failed.items():
         print(f"\n{name} failed:\n{log}")
     if finished:
@@ -176,26 +176,23 @@ def _sections(job: CellJob) -> dict[str, list[str]]:
     return data_list(job.dataset_dir, split, **{name: wanted[name] for name in names})["patients"]
 
 
-def _score(
+def _test(
     jobs: Sequence[CellJob], test_dir: Path, tested: Mapping[str, Sequence[Patient]], deadline: float | None
 ) -> dict[str, str]:
-    """Score each cell with one component of each class, and its ``tested`` patients; the cells that lack scores, and why, "" where
-    the time was over."""
-    unscored = {}
+    """Score the ``tested`` patients of each cell; those that have no scores, and why, "" where the time was over."""
+    untested = {}
     for job in jobs:
         name = job.spec.name
-        if is_scored(job, tested.get(name)):
+        if is_tested(job, tested[name]):
             continue
         if deadline is not None and time.monotonic() >= deadline:
-            unscored[name] = ""
+            untested[name] = ""
             continue
         try:
-            add_component_scores(job)
-            if name in tested:
-                add_test_scores(job, test_dir, tested[name])
+            add_test_scores(job, test_dir, tested[name])
         except InputError as error:
-            unscored[name] = str(error)
-    return unscored
+            untested[name] = str(error)
+    return untested
 
 
 def _job(spec: CellSpec, options: argparse.Namespace, results: Path) -> CellJob:
@@ -205,6 +202,7 @@ def _job(spec: CellSpec, options: argparse.Namespace, results: Path) -> CellJob:
         output_dir=str(options.output_dir.resolve()),
         result=str(results / spec.grid / f"{spec.name}.json"),
         tracking={"cache_dir": str(options.output_dir.resolve() / "cache"), "mlflow": False},
+        one_component=True,
     )
 
 

@@ -3,7 +3,8 @@
 python -m scripts.experiments.ssl_pairs --cells docs/results/cells --pair "ssl_small/cycle teacher" "ssl_small/mean teacher"
 
 prints, for each cell of the first arm that the second has, too (patients and seed), Dice, distance and what it gains in them, and by
-how much it is ahead after each epoch; then mean, standard deviation and 95 % interval over all pairs together.
+how much it is ahead after each epoch; then mean, standard deviation and 95 % interval over all pairs together. With --one_component
+Dice and distance are of labels with one component of each class, as inference gives them; leads are of all that the networks give.
 """
 
 import argparse
@@ -29,7 +30,7 @@ class Pair:
     """Cells of two arms, of the same patients, seed, updates, precision, processor and number of threads.
 
     Attributes:
-        name: of the first arm, as asked for. first, second: the cells, as read.
+        name: of the first arm, as asked for. first, second: the cells, ``structures`` being the scores that are compared.
     """
 
     name: str
@@ -87,8 +88,8 @@ def _cells(root: Path, name: str) -> dict[tuple[int, int], Cell]:
     return cells
 
 
-def table(found: Sequence[Pair], left: Sequence[str] = ()) -> Table:
-    """A row a pair, and the means of all; ``left``: what to say of cells without a partner."""
+def table(found: Sequence[Pair], left: Sequence[str] = (), what: str = "Gains pair by pair") -> Table:
+    """A row a pair, and the means of all; ``left``: what to say of cells without a partner; ``what``: begins the title."""
     dice, hd95 = (
         [(_score(pair.first, metric), _score(pair.second, metric)) for pair in found] for metric in ("dice", "hd95_mm")
     )
@@ -121,7 +122,7 @@ def table(found: Sequence[Pair], left: Sequence[str] = ()) -> Table:
             f"{tests[0].exact_p:.2g}), as if the pairs were independent; those that share a cell are not."
         )
     header = ("arm", "patients", "seed", "Dice %", "gain", "HD95 mm", "gain", "minutes", *map(str, epochs))
-    title = "Gains pair by pair, and lead in points of Dice after each epoch"
+    title = f"{what}, and lead in points of Dice after each epoch"
     return Table(title, header, tuple(lines), (*notes, *left))
 
 
@@ -144,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known.add_argument(
         "--one_component",
         action="store_true",
-        help="scores of labels with one component of each class, as inference gives them",
+        help="Dice and distance of labels with one component of each class, as inference gives them",
     )
     options = known.parse_args(arguments)
 
@@ -156,7 +157,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             left += unpaired
         if not found:
             raise InputError(f"nothing can be paired. {' '.join(left)}")
-        print(table(found, left).markdown())
+        what = "Gains pair by pair" + (" with one component of each class" if options.one_component else "")
+        print(table(found, left, what).markdown())
         return 0
 
     return exit_code_of(compare, failed=2)

@@ -39,13 +39,12 @@ class Row:
 
     def with_one_component(self) -> "Row | None":
         """The same arm with the scores that keep one component of each class, None unless all its cells have them."""
-        parents = [cell["test"] if self.split == "test" else cell for cell in self.cells]
-        return replace(self, one_component=True) if all("one_component" in parent for parent in parents) else None
+        has_them = all("one_component" in (cell["test"] if self.split == "test" else cell) for cell in self.cells)
+        return replace(self, one_component=True) if has_them else None
 
     def _scores(self, cell: Mapping[str, Any]) -> Mapping[str, Any]:
-        if self.one_component:
-            return (cell["test"] if self.split == "test" else cell)["one_component"]
-        return cell["test"] if self.split == "test" else cell["structures"]
+        as_given = cell["test"] if self.split == "test" else cell["structures"]
+        return (as_given if self.split == "test" else cell)["one_component"] if self.one_component else as_given
 
     @property
     def structures(self) -> list[str]:

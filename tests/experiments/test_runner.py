@@ -199,3 +199,11 @@ def test_a_grid_killed_in_the_middle_ends_with_the_same_tables(tmp_path: Path, p
             json.loads((folder / "cells" / "tiny" / f"{name}.json").read_text()) for folder in (whole, broken)
         )
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+def test_at_the_deadline_finished_cells_are_not_called_unfinished(tmp_path: Path, fake_cell: list[str]) -> None:
+    jobs = jobs_in(tmp_path)
+    Runner(jobs[1:2], [{}], command=fake_cell, say=str).run()
+    outcome = Runner(jobs, [{}], command=fake_cell, say=str, deadline=0).run()
+    assert outcome.skipped == [jobs[1].spec.name]
+    assert outcome.unfinished == [job.spec.name for job in jobs if job is not jobs[1]]

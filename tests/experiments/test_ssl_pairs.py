@@ -69,9 +69,11 @@ def test_with_one_component_cells_that_have_such_scores_are_paired(
     write(root / "old", "cycle teacher", 1, 0.61, one_component=0.80)
     write(root / "new", "mean teacher", 1, 0.62, one_component=0.75)
     write(root / "old", "cycle teacher", 2, 0.73, one_component=0.90)
+    write(root / "new", "mean teacher", 0, 0.60, one_component=0.70)
     command = ["--cells", str(root), "--pair", "old/cycle teacher", "new/mean teacher", "--one_component"]
     assert ssl_pairs.main(command) == 0
     said = capsys.readouterr().out
+    assert "Gains pair by pair with one component of each class, and lead in points" in said
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in said.splitlines() if "teacher |" in line]
     assert [row[:5] for row in rows] == [["old/cycle teacher", "3", "1", "80.00", "+5.00"]]
     assert [row[8:] for row in rows] == [["-0.5", "-1.0"]], "by epoch as the networks give them"

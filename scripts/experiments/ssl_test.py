@@ -1,4 +1,4 @@
-"""Scores of a finished cell beyond its run's own: with one component of each class, and on test patients that had no part in it."""
+"""Scores of a finished cell on test patients that had no part in it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -53,23 +53,10 @@ def _refuse_used(names: Sequence[str], split: Mapping[str, Sequence[str]], test_
         )
 
 
-def is_scored(job: CellJob, tested: Sequence[Patient] | None) -> bool:
-    """Whether ``job.result`` has its scores with one component, or cannot have them since the run's folder is gone (a kept cell); and
-    those of the patients ``tested``, if there are any."""
-    cell = _read(job.result)
-    return ("one_component" in cell or not _has_run(job)) and (tested is None or _tested(cell) == _names(tested))
-
-
-def add_component_scores(job: CellJob) -> None:
-    """Score the chosen model on the validation patients with one component of each class, and write that into ``job.result`` as
-    ``one_component``; nothing if it is there, or if the run's folder is gone."""
-    if is_scored(job, None):
-        return
-    cell = _read(job.result)
-    split = _read(job.run_dir / "data_list.json")["patients"]
-    patients = find_patients(job.dataset_dir)
-    found = _scores(job, Path(job.dataset_dir), [patients[name] for name in split["validation"]])
-    write_json(Path(job.result), cell | {"one_component": found["one_component"]})
+def is_tested(job: CellJob, patients: Sequence[Patient]) -> bool:
+    """Whether ``job.result`` has scores of these patients, with one component, too."""
+    scored = _read(job.result).get("test", {})
+    return "one_component" in scored and scored["patients"] == _names(patients)
 
 
 def add_test_scores(job: CellJob, test_dir: Path, patients: Sequence[Patient]) -> None:
@@ -79,15 +66,25 @@ def add_test_scores(job: CellJob, test_dir: Path, patients: Sequence[Patient]) -
     Raises:
         InputError: the run's folder is gone, or it was trained on one of them.
     """
-    cell, names = _read(job.result), _names(patients)
-    if _tested(cell) == names:
+    if is_tested(job, patients):
         return
-    if not _has_run(job):
+    if not (job.run_dir / "run.json").is_file():
         raise InputError(
             f"{job.run_dir} is not there, so the model of {job.spec.name} cannot be tested: run the cell anew (move {job.result} away)."
         )
+    names = _names(patients)
     _refuse_used(names, _read(job.run_dir / "data_list.json")["patients"], test_dir)
-    write_json(Path(job.result), cell | {"test": _scores(job, test_dir, patients) | {"patients": names}})
+    precision = job.spec.settings.get("precision", "auto")
+    found = scores(job.run_dir / "models" / "model.pt", test_dir, patients, precision)
+    write_json(job.result, _read(job.result) | {"test": plain(found) | {"patients": names}})
+
+
+def _names(patients: Sequence[Patient]) -> list[str]:
+    return sorted(patient.name for patient in patients)
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def scores(model: Path, root: Path, patients: Sequence[Patient], precision: str = "auto") -> dict[str, Any]:
@@ -119,24 +116,3 @@ def scores(model: Path, root: Path, patients: Sequence[Patient], precision: str 
                     found.append(CaseScores(patient.name, item["phase"], item["image"], *of_case))
     as_given, one_component = (summarize(found, card.class_names)["all"] for found in cases)
     return as_given | {"one_component": one_component}
-
-
-def _scores(job: CellJob, root: Path, patients: Sequence[Patient]) -> dict[str, Any]:
-    precision = job.spec.settings.get("precision", "auto")
-    return plain(scores(job.run_dir / "models" / "model.pt", root, patients, precision))
-
-
-def _names(patients: Sequence[Patient]) -> list[str]:
-    return sorted(patient.name for patient in patients)
-
-
-def _tested(cell: Mapping[str, Any]) -> list[str]:
-    return cell.get("test", {}).get("patients", [])
-
-
-def _has_run(job: CellJob) -> bool:
-    return (job.run_dir / "run.json").is_file()
-
-
-def _read(path: str | Path) -> dict[str, Any]:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
