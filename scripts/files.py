@@ -37,6 +37,11 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     return path
 
 
+def read_json(path: str | Path) -> Any:
+    """What ``write_json`` wrote; for files of our own, whose absence or damage is a fault."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
 def write_json(path: str | Path, content: Any) -> Path:
     return write_atomically(
         path, lambda p: p.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")

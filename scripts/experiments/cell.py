@@ -4,7 +4,6 @@
 """
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from scripts.evaluation.finished_run import read_run
 from scripts.evaluation.report import plain
 from scripts.evaluation.workflow import evaluate_run
 from scripts.experiments.job import ROOT, CellJob, config_files, overrides, read_job
-from scripts.files import write_json
+from scripts.files import read_json, write_json
 from scripts.model_card import read_card, sha256
 
 AS_GIVEN = Path("evaluation", "validation", "summary.json")
@@ -54,7 +53,7 @@ def _claim_folder(job: CellJob) -> None:
     record = job.run_dir / "cell.json"
     if not record.is_file() and not (job.run_dir / "run.json").is_file():
         write_json(record, job.spec.identity)
-    if not record.is_file() or _read(record) != job.spec.identity:
+    if not record.is_file() or read_json(record) != job.spec.identity:
         raise InputError(
             f"{job.run_dir} holds a run with other settings, or nobody wrote down with which: move the folder away to run the "
             "cell anew, or give the grid another name."
@@ -64,18 +63,20 @@ def _claim_folder(job: CellJob) -> None:
 def _is_evaluated(run_dir: Path, evaluation: Path) -> bool:
     """Whether this evaluation of the run is there."""
     summary = run_dir / evaluation
-    return summary.is_file() and _read(summary)["card"]["run_sha256"] == _read(run_dir / "run.json")["run_sha256"]
+    return (
+        summary.is_file() and read_json(summary)["card"]["run_sha256"] == read_json(run_dir / "run.json")["run_sha256"]
+    )
 
 
 def result(job: CellJob) -> dict[str, Any]:
     """The finished run of ``job`` as a few kilobytes of plain numbers."""
     run = read_run(job.run_dir)
     card = read_card(run.model)
-    history = _read(job.run_dir / "history.json")
-    environment = _read(job.run_dir / "environment.json")
-    summary = _read(job.run_dir / AS_GIVEN)
+    history = read_json(job.run_dir / "history.json")
+    environment = read_json(job.run_dir / "environment.json")
+    summary = read_json(job.run_dir / AS_GIVEN)
     spec = job.spec.identity
-    further = {"one_component": _structures(_read(job.run_dir / ONE_COMPONENT))} if job.one_component else {}
+    further = {"one_component": _structures(read_json(job.run_dir / ONE_COMPONENT))} if job.one_component else {}
     return {
         "cell": spec.pop("name"),
         **spec,
@@ -112,10 +113,6 @@ def _structures(summary: Mapping[str, Any]) -> dict[str, Any]:
 def _scores(source: Mapping[str, Any], class_iou: Mapping[str, Any], dice: str) -> dict[str, Any]:
     means = {name: source[name] for name in ("miou", "foreground_miou")}
     return plain(means | {"mean_foreground_dice": source.get(dice), "class_iou": dict(class_iou)})
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,12 +1,12 @@
 """A cell to be run: which one, where its data are and where everything goes."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scripts.experiments.grid import CellSpec
+from scripts.files import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,7 +37,7 @@ class CellJob:
 
 
 def read_job(path: str | Path) -> CellJob:
-    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    content = read_json(path)
     spec = content.pop("spec")
     return CellJob(CellSpec(**spec | {"configs": tuple(spec["configs"])}), **content)
 

@@ -1,6 +1,5 @@
 """Scores of a finished cell on test patients that had no part in it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from scripts.evaluation.cases import EvaluationPreprocessing
 from scripts.evaluation.report import CaseScores, plain, summarize
 from scripts.evaluation.scores import case_scores
 from scripts.experiments.job import CellJob
-from scripts.files import write_json
+from scripts.files import read_json, write_json
 from scripts.model_card import load_model
 from scripts.networks.padding import PadToMultiple
 from scripts.prediction import NativeLabelsd, StackInferer
@@ -55,36 +54,29 @@ def _refuse_used(names: Sequence[str], split: Mapping[str, Sequence[str]], test_
 
 def is_tested(job: CellJob, patients: Sequence[Patient]) -> bool:
     """Whether ``job.result`` has scores of these patients, with one component, too."""
-    scored = _read(job.result).get("test", {})
+    scored = read_json(job.result).get("test", {})
     return "one_component" in scored and scored["patients"] == _names(patients)
 
 
 def add_test_scores(job: CellJob, test_dir: Path, patients: Sequence[Patient]) -> None:
-    """Score the model that the validation patients chose on ``patients`` of ``test_dir``, and write that into ``job.result``;
-    nothing if scores of these patients are there.
+    """Score the model that the validation patients chose on ``patients`` of ``test_dir``, and write that into ``job.result``.
 
     Raises:
         InputError: the run's folder is gone, or it was trained on one of them.
     """
-    if is_tested(job, patients):
-        return
     if not (job.run_dir / "run.json").is_file():
         raise InputError(
             f"{job.run_dir} is not there, so the model of {job.spec.name} cannot be tested: run the cell anew (move {job.result} away)."
         )
     names = _names(patients)
-    _refuse_used(names, _read(job.run_dir / "data_list.json")["patients"], test_dir)
+    _refuse_used(names, read_json(job.run_dir / "data_list.json")["patients"], test_dir)
     precision = job.spec.settings.get("precision", "auto")
     found = scores(job.run_dir / "models" / "model.pt", test_dir, patients, precision)
-    write_json(job.result, _read(job.result) | {"test": plain(found) | {"patients": names}})
+    write_json(job.result, read_json(job.result) | {"test": plain(found) | {"patients": names}})
 
 
 def _names(patients: Sequence[Patient]) -> list[str]:
     return sorted(patient.name for patient in patients)
-
-
-def _read(path: str | Path) -> dict[str, Any]:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def scores(model: Path, root: Path, patients: Sequence[Patient], precision: str = "auto") -> dict[str, Any]:
