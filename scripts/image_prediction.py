@@ -15,6 +15,8 @@ from scripts.data.preprocessing import normalize_slices
 from scripts.errors import InputError
 from scripts.training.precision import Precision
 
+ONE_SHADE = "--likelihood is for volumes: an object in a photograph has no one shade."
+
 
 class NetworkImaged(Transform):
     """Read a photograph and make of it what the network saw in training.
@@ -47,13 +49,16 @@ class ImageInferer(Inferer):
     Args:
         num_classes: K; of a network that gives one channel more (void), the others are read.
         precision: see ``scripts.training.precision.Precision``.
+        likelihood: 0; for volumes it may be more (``scripts.prediction.StackInferer``).
 
     Raises:
-        InputError: when called, if the network gives other than K or K + 1 channels.
+        InputError: a likelihood; when called, if the network gives other than K or K + 1 channels.
     """
 
-    def __init__(self, num_classes: int, precision: str = "auto") -> None:
+    def __init__(self, num_classes: int, precision: str = "auto", likelihood: float = 0.0) -> None:
         super().__init__()
+        if likelihood:
+            raise InputError(ONE_SHADE)
         self.num_classes = num_classes
         self.precision = precision
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from scripts.components import KeepMainComponents
 from scripts.data.preprocessing import ToNativeGrid
 from scripts.errors import InputError
+from scripts.likelihood import explained
 from scripts.training.precision import Precision
 
 
@@ -21,17 +22,21 @@ class StackInferer(Inferer):
     Args:
         batch_size: slices in one pass; it bounds the memory, whatever the number of slices and phases.
         precision: see ``scripts.training.precision.Precision``.
+        likelihood: exponent, in [0, 1], with which the image itself counts beside the network: see ``scripts.likelihood.explained``.
 
     Raises:
-        InputError: a batch size below 1.
+        InputError: a batch size below 1, or an exponent outside [0, 1].
     """
 
-    def __init__(self, batch_size: int = 16, precision: str = "auto") -> None:
+    def __init__(self, batch_size: int = 16, precision: str = "auto", likelihood: float = 0.0) -> None:
         super().__init__()
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size must be a whole number of at least 1, got {batch_size!r}.")
+        if isinstance(likelihood, bool) or not isinstance(likelihood, int | float) or not 0 <= likelihood <= 1:
+            raise InputError(f"--likelihood must be a number in [0, 1], 0 for off, got {likelihood!r}.")
         self.batch_size = batch_size
         self.precision = precision
+        self.likelihood = likelihood
 
     def __call__(
         self, inputs: Tensor, network: Callable[[Tensor], Tensor] | nn.Module, *args: Any, **kwargs: Any
@@ -43,7 +48,7 @@ class StackInferer(Inferer):
             network: (b, 1, H, W) to logits (b, K, H, W); it may want H and W padded (``PadToMultiple``).
 
         Returns:
-            (1, P * K, H, W, D) float32 softmax, phase by phase.
+            (1, P * K, H, W, D) float32, phase by phase: the softmax, by ``likelihood`` with what the image says.
         """
         _, phases, height, width, depth = inputs.shape
         slices = inputs.as_subclass(Tensor)[0].movedim(-1, 1).reshape(-1, 1, height, width)
@@ -52,7 +57,7 @@ class StackInferer(Inferer):
         for batch in slices.split(self.batch_size):
             with precision.autocast():
                 logits = network(batch, *args, **kwargs)
-            probabilities.append(logits.float().softmax(1))
+            probabilities.append(explained(logits, batch, self.likelihood))
         stacked = torch.cat(probabilities).reshape(phases, depth, -1, height, width)
         return stacked.permute(0, 2, 3, 4, 1).reshape(1, -1, height, width, depth)
 

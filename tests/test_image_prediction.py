@@ -39,6 +39,11 @@ def resized(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 # What the network sees
 
 
+def test_a_likelihood_is_refused_for_photographs() -> None:
+    with pytest.raises(InputError, match="--likelihood is for volumes"):
+        ImageInferer(3, likelihood=0.5)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_file_becomes_what_training_saw(tmp_path: Path, channels: int) -> None:
     rng = np.random.default_rng(0)

@@ -300,6 +300,19 @@ def test_largest_component_is_an_option(tmp_path: Path, option: object, kept: in
     assert bool(found[small].any()) == (kept == 2)
 
 
+def test_by_the_likelihood_the_image_fills_what_the_network_left_out(tmp_path: Path) -> None:
+    shape, random = (48, 48, 3), np.random.default_rng(0)
+    heart = blob(shape, (1.5, 1.5, 8.0), (0.0, 0.0))
+    image = np.where(heart, random.normal(450, 120, shape), random.normal(30, 20, shape))
+    save_nifti(tmp_path / "image.nii.gz", image.astype(np.int16))
+    overlap = []
+    for likelihood in (0, 1):
+        infer_threshold(tmp_path / "image.nii.gz", tmp_path / str(likelihood), likelihood=likelihood)
+        found = np.asarray(nib.load(tmp_path / str(likelihood) / "image_seg.nii.gz").dataobj)
+        overlap.append(dice(found == 1, heart))
+    assert overlap[0] < 0.9 < 0.95 < overlap[1]
+
+
 def test_folders_are_searched_and_their_structure_kept(tmp_path: Path, phantom_dir: Path, resnet: Path) -> None:
     found = [Path(item["image"]).relative_to(phantom_dir) for item in find_images(phantom_dir, tmp_path)]
     expected = [p.relative_to(phantom_dir) for p in phantom_dir.rglob("*.nii.gz") if "_gt" not in p.name]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from scripts.data.preprocessing import SliceGrid
 from scripts.errors import InputError
+from scripts.likelihood import explained
 from scripts.prediction import AcquiredGridd, NativeLabels, NativeLabelsd, NativeStackInferer, StackInferer
 
 CLASSES, PHASES, SLICES = 3, 4, 2
@@ -65,6 +66,20 @@ def test_some_phases_at_a_time_are_as_all_at_once(
 def test_a_network_of_other_classes_is_refused(image: MetaTensor, network: nn.Module) -> None:
     with pytest.raises(InputError, match="gives 3 classes where the model card names 4"):
         NativeStackInferer(NativeLabels(4))(image.unsqueeze(0), network)
+
+
+@torch.no_grad()
+def test_by_the_likelihood_the_image_counts_beside_the_network(image: MetaTensor, network: nn.Module) -> None:
+    given, found = (StackInferer(likelihood=exponent)(image.unsqueeze(0), network)[0] for exponent in (0, 0.5))
+    first = torch.as_tensor(image)[:1, ..., 0].unsqueeze(0)
+    assert torch.allclose(found[:CLASSES, ..., 0], explained(network(first), first, 0.5)[0], atol=1e-6)
+    assert not torch.allclose(found, given, atol=0.01)
+
+
+@pytest.mark.parametrize("exponent", [-0.1, 1.5, "0.5", True, float("nan")])
+def test_a_likelihood_that_is_no_exponent(exponent: object) -> None:
+    with pytest.raises(InputError, match=r"--likelihood must be a number in \[0, 1\]"):
+        StackInferer(likelihood=exponent)  # type: ignore[arg-type]
 
 
 def test_a_wrong_piece_is_left_out_though_it_is_the_largest_of_its_class(image: MetaTensor) -> None:

@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "labels": set(),
     "palette": set(),
     "components": set(),
+    "likelihood": set(),
     "files": {"errors"},
     "configuration": {"errors"},
     # Side by side: none knows another, or the trainer.
@@ -47,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     # What is made of them.
     "model_card": BASE | {"data", "metrics"},
     "export": LOWER - {"objectives"} | {"model_card"},
-    "prediction": LOWER - {"objectives"} | {"components"},
+    "prediction": LOWER - {"objectives"} | {"components", "likelihood"},
     "image_prediction": LOWER - {"objectives"},
     # Handlers: what a run leaves behind.
     "training": LOWER

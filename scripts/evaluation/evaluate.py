@@ -32,7 +32,8 @@ class Evaluation:
         output_dir: made if it is not there.
         run: the evaluated run. card: of its model. model: the file.
         section: of the run's data list. dataset_dir: where the data was read.
-        largest_component: whether the predictions were reduced to it; for the record.
+        largest_component: whether the predictions were reduced to it. likelihood: with what exponent the image counted. Both for
+            the record.
 
     Raises:
         InputError: ``output_dir`` cannot be written.
@@ -47,6 +48,7 @@ class Evaluation:
         section: str,
         dataset_dir: str | Path,
         largest_component: bool,
+        likelihood: float = 0.0,
     ) -> None:
         self.output_dir = make_folder(output_dir, "output_dir")
         self.class_names = card.class_names
@@ -61,6 +63,7 @@ class Evaluation:
             "model": str(model),
             "card": asdict(card),
             "largest_component": largest_component,
+            "likelihood": likelihood,
         }
         self.cases: list[CaseScores] = []
         self.drawn: list[CasePicture] = []

@@ -18,6 +18,7 @@ from scripts.evaluation.image_page import markdown
 from scripts.evaluation.image_pictures import draw_image
 from scripts.evaluation.report import plain
 from scripts.files import write_atomically, write_json
+from scripts.image_prediction import ONE_SHADE
 from scripts.metrics import confusion_matrix, dice, iou, mean_iou
 from scripts.model_card import ModelCard
 
@@ -55,7 +56,7 @@ class ImageEvaluation:
     ``engine.state.metrics``. Arguments as of ``evaluate.Evaluation``.
 
     Raises:
-        InputError: ``output_dir`` cannot be written; ``largest_component``, which is for volumes.
+        InputError: ``output_dir`` cannot be written; ``largest_component`` or ``likelihood``, which are for volumes.
     """
 
     def __init__(
@@ -67,9 +68,12 @@ class ImageEvaluation:
         section: str,
         dataset_dir: str | Path,
         largest_component: bool = False,
+        likelihood: float = 0.0,
     ) -> None:
         if largest_component:
             raise InputError("--largest_component is for volumes: a photograph may show a class in several pieces.")
+        if likelihood:
+            raise InputError(ONE_SHADE)
         self.output_dir = make_folder(output_dir, "output_dir")
         self.card = card
         self.about = {

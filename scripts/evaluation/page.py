@@ -124,8 +124,13 @@ def _lowest(ranking: Sequence[Mapping[str, Any]]) -> str:
 
 def _method(summary: Mapping[str, Any]) -> str:
     kept = ONE_COMPONENT if summary["largest_component"] else "Every predicted voxel counts: no component was removed."
-    chosen = ["The model was chosen by its scores on this section, which are therefore somewhat too good."]
-    notes = [*METHOD, summary["empty_structures"], kept, *(chosen if summary["section"] == "validation" else [])]
+    notes = [*METHOD, summary["empty_structures"], kept]
+    if summary["likelihood"]:
+        notes.append(
+            f"The image counted beside the network: its likelihood, to the power of {summary['likelihood']:g}."
+        )
+    if summary["section"] == "validation":
+        notes.append("The model was chosen by its scores on this section, which are therefore somewhat too good.")
     return "\n".join(f"- {line}" for line in notes)
 
 

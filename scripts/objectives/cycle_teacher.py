@@ -86,7 +86,6 @@ class CycleTeacherObjective(MeanTeacherObjective):
         rendering: ``scripts.objectives.rendering.Rendering``, or a mapping of its names.
         warm_up, ramp: shares of the training, before the unsupervised terms begin and until they have their full weight.
         end, fade: share of the training at which cycles and discriminators begin to fade, 1 for never, and share over which they do.
-        likelihood: as the mean teacher's.
         background: whether class 0 is background, the surroundings in which the others are rendered; data without is refused.
 
     Raises:
@@ -129,7 +128,6 @@ class CycleTeacherObjective(MeanTeacherObjective):
         ramp: float = 0.0,
         end: float = 0.6,
         fade: float = 0.1,
-        likelihood: float = 0.0,
         background: bool = True,
     ) -> None:
         if not flag(background, "objective#background"):
@@ -137,7 +135,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
                 "this method renders what is not background into its surroundings, and no class of this data is background: take "
                 "configs/method_mean_teacher.json, or the paper's method."
             )
-        super().__init__(segmentor, teacher, num_classes, weights, confidence, warm_up, ramp, likelihood)
+        super().__init__(segmentor, teacher, num_classes, weights, confidence, warm_up, ramp)
         check_shares(end=end, fade=fade)
         if end <= warm_up:
             raise InputError(

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from scripts.errors import InputError
 from scripts.labels import VOID
-from scripts.objectives.appearance import explained
 from scripts.objectives.cyclegan import cross_entropy, segmentation
 from scripts.objectives.supervised import SupervisedObjective
 from scripts.objectives.terms import (
@@ -75,12 +74,10 @@ class MeanTeacherObjective(SupervisedObjective):
         weights: ``MeanTeacherWeights`` or a mapping of its names.
         confidence: of the teacher, in [0, 1], below which a pixel teaches nothing.
         warm_up, ramp: shares of the training, before the unsupervised terms begin and until they have their full weight.
-        likelihood: exponent, in [0, 1], with which the likelihood of a pixel in each class, by the shade and spread that this class has
-            in the image (``scripts.objectives.appearance``), counts beside what T sees; 0 for not at all.
 
     Raises:
         TypeError: for a weight of an unknown name, or weights of another method.
-        InputError: for a share or an exponent outside [0, 1], no teacher, or weights that leave nothing for the warm-up; in ``translate`` for a
+        InputError: for a share outside [0, 1], no teacher, or weights that leave nothing for the warm-up; in ``translate`` for a
             batch without boxes, where a term mixes items.
     """
 
@@ -106,11 +103,10 @@ class MeanTeacherObjective(SupervisedObjective):
         confidence: float = 0.9,
         warm_up: float = 0.0,
         ramp: float = 0.0,
-        likelihood: float = 0.0,
     ) -> None:
         if teacher is None:
             raise InputError("this method needs a teacher, the moving average: give ema_decay in [0, 1), as 0.99.")
-        check_shares(confidence=confidence, warm_up=warm_up, ramp=ramp, likelihood=likelihood)
+        check_shares(confidence=confidence, warm_up=warm_up, ramp=ramp)
         super().__init__(segmentor, weights)
         if warm_up and not self.weights.active() - self.unsupervised:
             raise InputError(
@@ -122,7 +118,6 @@ class MeanTeacherObjective(SupervisedObjective):
         self.confidence = confidence
         self.warm_up = warm_up
         self.ramp = ramp
-        self.likelihood = likelihood
         self._merge = {"segmentor": not has_batch_statistics(segmentor)}
 
     def schedule(self, progress: float) -> dict[str, Any]:
@@ -208,7 +203,5 @@ class MeanTeacherObjective(SupervisedObjective):
     @torch.no_grad()
     def _teach(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Classes of T, (B, H, W) int64, and the same with 255 where it is not sure of them."""
-        logits = self.teacher(image)
-        probabilities = explained(logits, image, self.likelihood) if self.likelihood else logits.softmax(1)
-        highest, label = probabilities.max(1)
+        highest, label = self.teacher(image).softmax(1).max(1)
         return label, label.where(highest >= self.confidence, VOID)

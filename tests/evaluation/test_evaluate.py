@@ -178,13 +178,20 @@ def test_other_settings(make_run: Callable[..., Path], phantom_dir: Path, tmp_pa
     output = tmp_path / "report"
     output.mkdir()
     (output / "summary.md").write_text("old")
-    settings = {"section": "test", "dataset_dir": str(moved), "output_dir": str(output), "largest_component": "true"}
+    settings = {
+        "section": "test",
+        "dataset_dir": str(moved),
+        "output_dir": str(output),
+        "largest_component": "true",
+        "likelihood": 0.5,
+    }
     workflow = workflow_of(run_dir, **settings)
     workflow.run()
     assert workflow.postprocessing.labels.largest is not None
     page = (output / "summary.md").read_text(encoding="utf-8")
     assert page.startswith("# phantom, test section: 4 cases")
     assert "Of each structure one connected component was kept" in page
+    assert (workflow.inferer.likelihood, "likelihood, to the power of 0.5" in page) == (0.5, True)
     assert "BasicUNet" in page
     assert "chosen by its scores on this section" not in page
     assert not (run_dir / "evaluation").exists()
@@ -219,6 +226,7 @@ def test_no_run_dir() -> None:
         ({"dataset_dir": "/nowhere"}, "give its folder as --dataset_dir"),
         ({"section": "labeled"}, "--section must be one of"),
         ({"largest_component": "perhaps"}, "--largest_component must be true or false"),
+        ({"likelihood": 2}, "--likelihood must be a number in [0, 1]"),
     ],
 )
 def test_wrong_settings_leave_nothing_behind(

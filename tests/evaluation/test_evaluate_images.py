@@ -408,6 +408,11 @@ def test_the_ecosystem_finds_what_it_expects(voc_run: tuple[Path, str]) -> None:
     assert workflow.check_properties() == []
 
 
+def test_a_likelihood_is_refused_for_photographs(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--likelihood is for volumes"):
+        ImageEvaluation(tmp_path / "out", None, None, "", "validation", "", likelihood=0.5)  # type: ignore[arg-type]
+
+
 def test_a_largest_component_is_refused_for_photographs(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--largest_component is for volumes"):
         ImageEvaluation(tmp_path / "out", None, None, "", "validation", "", largest_component=True)  # type: ignore[arg-type]

@@ -45,6 +45,7 @@ def page(phases: tuple[str, ...] = ("ED", "ES"), found: int = 1, **about: Any) -
         "model": "model.pt",
         "card": CARD,
         "largest_component": False,
+        "likelihood": 0,
         "pictures": {"worst": "p1 ES"},
         "ranking": ranking,
     }
@@ -104,6 +105,7 @@ def test_only_the_lowest_cases_are_listed() -> None:
         ({}, "chosen by its scores on this section"),
         ({}, "no component was removed"),
         ({"largest_component": True}, "Of each structure one connected component"),
+        ({"likelihood": 0.5}, "its likelihood, to the power of 0.5"),
         ({}, "HD95 and ASSD and counted beside them"),
         ({}, "3 labelled and 4 unlabelled patients"),
         ({}, "BasicUNet (in_channels 1)"),
@@ -114,6 +116,10 @@ def test_only_the_lowest_cases_are_listed() -> None:
 )
 def test_what_the_reader_must_know_is_said(about: dict[str, Any], said: str) -> None:
     assert said in page(**about)
+
+
+def test_of_an_image_that_did_not_count_nothing_is_said() -> None:
+    assert "likelihood" not in page()
 
 
 def test_the_test_section_did_not_choose_the_model() -> None:

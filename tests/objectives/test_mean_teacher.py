@@ -12,7 +12,6 @@ from scripts.errors import InputError
 from scripts.labels import VOID
 from scripts.networks.patch_discriminator import PatchDiscriminator
 from scripts.networks.resnet_generator import ResNetGenerator
-from scripts.objectives.appearance import explained
 from scripts.objectives.cycle_teacher import CycleTeacherObjective
 from scripts.objectives.cycle_terms import CycleTeacherWeights
 from scripts.objectives.mean_teacher import MeanTeacherObjective, consistency, with_views
@@ -147,15 +146,7 @@ def test_a_doubtful_teacher_teaches_nothing(batch: dict[str, Tensor]) -> None:
     assert (t["mixed_label"][2:][inside] == VOID).all()
 
 
-def test_by_the_likelihood_the_teacher_sees_what_the_image_explains(batch: dict[str, Tensor]) -> None:
-    plain, weighed = objective(), objective(likelihood=0.5)
-    image = batch["unlabeled_image"]
-    expected = explained(weighed.teacher(image), image, 0.5).argmax(1)
-    assert torch.equal(weighed.translate(batch)["pseudo_label"], expected)
-    assert not torch.equal(plain.translate(batch)["pseudo_label"], expected)
-
-
-@pytest.mark.parametrize("options", [{"confidence": 1.5}, {"warm_up": -1}, {"ramp": 2}, {"likelihood": 2}])
+@pytest.mark.parametrize("options", [{"confidence": 1.5}, {"warm_up": -1}, {"ramp": 2}])
 def test_shares_outside_their_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(InputError, match=r"must lie in \[0, 1\]"):
         objective(**options)
