@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from scripts.experiments.grid import Arm, CellSpec, cell_name
 from scripts.experiments.job import ROOT, CellJob
 from scripts.experiments.paper import settings, slots
 from scripts.experiments.ssl_report import write_report
-from scripts.experiments.ssl_test import add_test_scores, is_tested, patients_of
+from scripts.experiments.ssl_test import add_scores, is_scored, patients_of, withheld
 
 ARMS_FILE = Path(__file__).with_name("ssl_arms.json")
 SPLIT = "scripts/data/splits/acdc_ssl4mis.json"
@@ -123,6 +124,11 @@ def parser() -> argparse.ArgumentParser:
         help="labelled ACDC patients, scored after training, choosing nothing: of the split's test patients those that are there, or all",
     )
     known.add_argument(
+        "--withheld",
+        action="store_true",
+        help="score the unlabelled patients, too, whose labels no run is shown: more than validation has, and they choose nothing",
+    )
+    known.add_argument(
         "--seconds", type=float, help="stop after these, saving what runs, to be given again; the exit code is 3 then"
     )
     known.add_argument("--output_dir", type=Path, default=Path("output/ssl"), help="runs, logs, report")
@@ -135,7 +141,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run what is not finished, score the test patients, report; the exit code."""
+    """Run what is not finished, score further patients, report; the exit code."""
     from scripts.experiments.runner import Runner, is_finished  # which needs file locks
 
     results = (options.cells or options.output_dir / "cells").resolve()
@@ -149,14 +155,14 @@ def run(options: argparse.Namespace) -> int:
     if options.seconds is not None and not options.seconds > 0:
         raise InputError(f"--seconds must be above 0, got {options.seconds:g}.")
     deadline = None if options.seconds is None else time.monotonic() + options.seconds
-    tested = {}  # known, or refused, before the training
-    if options.test_dir is not None:
-        tested = {job.spec.name: patients_of(options.test_dir, _sections(job)) for job in jobs}
+    further = _further(jobs, options)  # known, or refused, before the training
     outcome = Runner(jobs, slots(options), deadline=deadline).run()
     finished = [job for job in jobs if is_finished(job)]
-    untested = _test(finished, options.test_dir, tested, deadline) if tested else {}
-    failed = outcome.failed | {name: why for name, why in untested.items() if why}
-    unfinished = outcome.unfinished + [f"{name} (scores of test patients)" for name, why in untested.items() if not why]
+    failed, unfinished = dict(outcome.failed), list(outcome.unfinished)
+    for what in further:
+        unscored = _score(finished, what, deadline)
+        failed |= {name: why for name, why in unscored.items() if why}
+        unfinished += [f"{name} (scores of {what.section} patients)" for name, why in unscored.items() if not why]
     for name, log in failed.items():
         print(f"\n{name} failed:\n{log}")
     if finished:
@@ -168,6 +174,26 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else TIME_IS_OVER if unfinished else 0
 
 
+@dataclass(frozen=True)
+class _Further:
+    """Patients to be scored once cells are finished: those of a ``section``, "test" or "unlabeled", in folder ``root``, by cell."""
+
+    section: str
+    root: Path
+    patients: Mapping[str, Sequence[Patient]]
+
+
+def _further(jobs: Sequence[CellJob], options: argparse.Namespace) -> list[_Further]:
+    found = []
+    if options.test_dir is not None:
+        tested = {job.spec.name: patients_of(options.test_dir, _sections(job)) for job in jobs}
+        found.append(_Further("test", options.test_dir, tested))
+    if options.withheld:
+        unlabeled = {job.spec.name: withheld(options.dataset_dir, _sections(job)) for job in jobs}
+        found.append(_Further("unlabeled", options.dataset_dir, unlabeled))
+    return found
+
+
 def _sections(job: CellJob) -> dict[str, list[str]]:
     """Patients of the run by section, as its data list will have them."""
     wanted = job.spec.settings
@@ -176,23 +202,21 @@ def _sections(job: CellJob) -> dict[str, list[str]]:
     return data_list(job.dataset_dir, split, **{name: wanted[name] for name in names})["patients"]
 
 
-def _test(
-    jobs: Sequence[CellJob], test_dir: Path, tested: Mapping[str, Sequence[Patient]], deadline: float | None
-) -> dict[str, str]:
-    """Score the ``tested`` patients of each cell; those that have no scores, and why, "" where the time was over."""
-    untested = {}
+def _score(jobs: Sequence[CellJob], what: _Further, deadline: float | None) -> dict[str, str]:
+    """Score further patients of each cell; those that have no scores, and why, "" where the time was over."""
+    unscored = {}
     for job in jobs:
         name = job.spec.name
-        if is_tested(job, tested[name]):
+        if is_scored(job, what.section, what.patients[name]):
             continue
         if deadline is not None and time.monotonic() >= deadline:
-            untested[name] = ""
+            unscored[name] = ""
             continue
         try:
-            add_test_scores(job, test_dir, tested[name])
+            add_scores(job, what.section, what.root, what.patients[name])
         except InputError as error:
-            untested[name] = str(error)
-    return untested
+            unscored[name] = str(error)
+    return unscored
 
 
 def _job(spec: CellSpec, options: argparse.Namespace, results: Path) -> CellJob:

@@ -4,7 +4,8 @@ python -m scripts.experiments.ssl_pairs --cells docs/results/cells --pair "ssl_s
 
 prints, for each cell of the first arm that the second has, too (patients and seed), Dice, distance and what it gains in them, and by
 how much it is ahead after each epoch; then mean, standard deviation and 95 % interval over all pairs together. With --one_component
-Dice and distance are of labels with one component of each class, as inference gives them; leads are of all that the networks give.
+Dice and distance are of labels with one component of each class, as inference gives them; with --withheld of the unlabelled patients,
+whose labels no run was shown; leads are of validation, and of all that the networks give.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import numpy as np
 from scripts.errors import InputError, exit_code_of
 from scripts.experiments.comparison import PairedTest, paired_test
 from scripts.experiments.layout import EMPTY, Table, number, signed
-from scripts.experiments.ssl_rows import read_rows
+from scripts.experiments.ssl_rows import read_rows, scores_of
 
 Cell = Mapping[str, Any]
 
@@ -43,16 +44,21 @@ class Pair:
         return {epoch: 100 * (ours[epoch] - theirs[epoch]) for epoch in ours if epoch in theirs}
 
 
-def pairs(root: Path, first: str, second: str, one_component: bool = False) -> tuple[list[Pair], list[str]]:
+def pairs(
+    root: Path, first: str, second: str, one_component: bool = False, withheld: bool = False
+) -> tuple[list[Pair], list[str]]:
     """What is paired of two arms, each "FOLDER/ARM" with a folder of ``root``; and what is not, and why.
 
     Args:
         one_component: take the scores of labels with one component of each class, which inference gives; a cell may have none.
+        withheld: take those of the unlabelled patients, which a cell may not have either.
 
     Raises:
         InputError: for a name that is not of this form, a folder without cells, an arm without any.
     """
     ours, theirs = _cells(root, first), _cells(root, second)
+    split = "unlabeled" if withheld else "validation"
+    asked = (" of the unlabelled patients" if withheld else "") + (" with one component" if one_component else "")
     found, left = [], []
     for key, cell in ours.items():
         other = theirs.get(key)
@@ -63,12 +69,10 @@ def pairs(root: Path, first: str, second: str, one_component: bool = False) -> t
             left.append(
                 f"Not paired: {what}, which {second} has with another processor, number of threads, precision or number of updates."
             )
-        elif one_component and not all("one_component" in each for each in (cell, other)):
-            left.append(f"Not paired: {what}, since it or that of {second} has no scores with one component.")
-        elif one_component:
-            found.append(Pair(first, *({**each, "structures": each["one_component"]} for each in (cell, other))))
+        elif all(scores := [scores_of(each, split, one_component) for each in (cell, other)]):
+            found.append(Pair(first, {**cell, "structures": scores[0]}, {**other, "structures": scores[1]}))
         else:
-            found.append(Pair(first, cell, other))
+            left.append(f"Not paired: {what}, since it or that of {second} has no scores{asked}.")
     return found, left
 
 
@@ -147,17 +151,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="Dice and distance of labels with one component of each class, as inference gives them",
     )
+    known.add_argument(
+        "--withheld",
+        action="store_true",
+        help="Dice and distance of the unlabelled patients, whose labels no run was shown",
+    )
     options = known.parse_args(arguments)
 
     def compare() -> int:
         found, left = [], []
         for first, second in options.pair:
-            paired, unpaired = pairs(options.cells, first, second, options.one_component)
+            paired, unpaired = pairs(options.cells, first, second, options.one_component, options.withheld)
             found += paired
             left += unpaired
         if not found:
             raise InputError(f"nothing can be paired. {' '.join(left)}")
-        what = "Gains pair by pair" + (" with one component of each class" if options.one_component else "")
+        what = "Gains pair by pair" + (" on the unlabelled patients" if options.withheld else "")
+        what += " with one component of each class" if options.one_component else ""
         print(table(found, left, what).markdown())
         return 0
 

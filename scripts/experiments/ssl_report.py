@@ -31,6 +31,7 @@ NOTES = (
     "Gains over another arm are paired, over the seeds that both have. Images/s are labelled ones, over the whole time.",
 )
 AS_GIVEN = "No component is removed: labels are as the network gives them."
+WITHHELD = "The same models on the unlabelled patients: no run was shown their labels, and they chose nothing, but their images were trained on."
 ONE_COMPONENT = (
     "The same models with one component of each class, as inference and the clinical workflow keep it; of arms all of whose cells have "
     "these scores."
@@ -39,7 +40,8 @@ ONE_COMPONENT = (
 
 def tables(rows: Sequence[Row], references: Sequence[str] = (REFERENCE,)) -> list[Table]:
     """For every number of labelled patients: our arms, with gains over ``references``, and the published ones; the arms that have scores
-    with one component of each class; then our arms by structure, and by epoch."""
+    with one component of each class; those that have scores of the unlabelled patients, both ways; then our arms by structure, and by
+    epoch."""
     published = pd.read_csv(PUBLISHED)
     found = []
     for count in dict.fromkeys(row.labeled_patients for row in rows):
@@ -48,9 +50,13 @@ def tables(rows: Sequence[Row], references: Sequence[str] = (REFERENCE,)) -> lis
         notes = (*NOTES, AS_GIVEN, *_sources(theirs), *_commits(ours), *_devices(ours))
         lines = [_published(row, len(references)) for row in theirs.to_dict("records")]
         found.append(_of_arms(_patients(count), ours, references, lines, notes))
-        if largest := _with_one_component(ours):
-            title = f"{_patients(count)}, one component of each class"
-            found.append(_of_arms(title, largest, references, (), (ONE_COMPONENT,)))
+        held = [row for row in (row.with_withheld() for row in ours) if row]
+        for of_whom, scored, note in (("", ours, ()), (", unlabelled patients", held, (WITHHELD,))):
+            if of_whom and scored:
+                found.append(_of_arms(f"{_patients(count)}{of_whom}", scored, references, (), note))
+            if largest := _with_one_component(scored):
+                title = f"{_patients(count)}{of_whom}, one component of each class"
+                found.append(_of_arms(title, largest, references, (), (*note, ONE_COMPONENT)))
         found += [_by_structure(count, ours), _by_epoch(count, ours)]
     return found
 

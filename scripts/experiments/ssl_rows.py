@@ -21,7 +21,7 @@ class Row:
     """One arm at one number of labelled patients: the cells of its seeds, as read.
 
     Attributes:
-        split: "validation" or "test", whose scores these are.
+        split: "validation", "test" or "unlabeled" (those whose labels were withheld), whose scores these are.
         one_component: whether of labels with one component of each class, as inference gives them, or as the network gives them.
     """
 
@@ -39,12 +39,15 @@ class Row:
 
     def with_one_component(self) -> "Row | None":
         """The same arm with the scores that keep one component of each class, None unless all its cells have them."""
-        has_them = all("one_component" in (cell["test"] if self.split == "test" else cell) for cell in self.cells)
+        has_them = all(scores_of(cell, self.split, True) for cell in self.cells)
         return replace(self, one_component=True) if has_them else None
 
+    def with_withheld(self) -> "Row | None":
+        """The same arm with the scores of the unlabelled patients, None unless all its cells have them, of the same ones."""
+        return replace(self, split="unlabeled") if _same_patients(self.cells, "unlabeled") else None
+
     def _scores(self, cell: Mapping[str, Any]) -> Mapping[str, Any]:
-        as_given = cell["test"] if self.split == "test" else cell["structures"]
-        return (as_given if self.split == "test" else cell)["one_component"] if self.one_component else as_given
+        return scores_of(cell, self.split, self.one_component) or {}
 
     @property
     def structures(self) -> list[str]:
@@ -66,13 +69,13 @@ class Row:
 
     @property
     def scored_on(self) -> tuple[str, ...]:
-        """The test patients, none if it is validation."""
-        return _tested(self.cells[0]) if self.split == "test" else ()
+        """The patients, none if it is validation."""
+        return _patients(self.cells[0], self.split)
 
     @property
     def scored(self) -> str:
         """On which patients, and how many seeds."""
-        patients = f"test of {len(self.scored_on)}" if self.split == "test" else self.split
+        patients = f"{self.split} of {len(self.scored_on)}" if self.scored_on else self.split
         return f"{patients}, {len(self.cells)}"
 
     @property
@@ -126,11 +129,23 @@ def _without_seed(cell: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     return cell["configs"], {key: value for key, value in cell["settings"].items() if key != "seed"}
 
 
+def scores_of(cell: Mapping[str, Any], split: str, one_component: bool) -> Mapping[str, Any] | None:
+    """Means of a cell by structure and of all, as ``Row`` tells them apart; None if it has none."""
+    if split == "validation":
+        return cell.get("one_component" if one_component else "structures")
+    scores = cell.get(split)
+    return scores.get("one_component") if scores and one_component else scores
+
+
 def _split_of(cells: Sequence[Mapping[str, Any]]) -> str:
-    """ "test" if all cells were scored on the same test patients, else "validation"."""
-    tested = {_tested(cell) for cell in cells}
-    return "test" if len(tested) == 1 and () not in tested else "validation"
+    return "test" if _same_patients(cells, "test") else "validation"
 
 
-def _tested(cell: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(cell.get("test", {}).get("patients", ()))
+def _same_patients(cells: Sequence[Mapping[str, Any]], split: str) -> bool:
+    """Whether all cells have scores of ``split``, of the same patients."""
+    patients = {_patients(cell, split) for cell in cells}
+    return len(patients) == 1 and () not in patients
+
+
+def _patients(cell: Mapping[str, Any], split: str) -> tuple[str, ...]:
+    return tuple(cell.get(split, {}).get("patients", ()))

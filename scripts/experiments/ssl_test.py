@@ -1,4 +1,4 @@
-"""Scores of a finished cell on test patients that had no part in it."""
+"""Scores of a finished cell on patients that chose nothing: test patients, or the unlabelled ones, whose labels no run is shown."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,13 +34,31 @@ def patients_of(test_dir: Path, split: Mapping[str, Sequence[str]]) -> list[Pati
         raise InputError(f"--test_dir {test_dir} cannot be used: {error}") from error
     chosen = [found[name] for name in split.get("test", ()) if name in found] or list(found.values())
     _refuse_used([patient.name for patient in chosen], split, test_dir)
-    for patient in chosen:
+    _refuse_without_labels(chosen, f"--test_dir {test_dir}")
+    return chosen
+
+
+def withheld(dataset_dir: Path, split: Mapping[str, Sequence[str]]) -> list[Patient]:
+    """The unlabelled patients of ``split``: their images are trained on, their labels withheld.
+
+    Raises:
+        InputError: none, or one that lacks a frame or a label.
+    """
+    found = find_patients(dataset_dir)
+    chosen = [found[name] for name in split.get("unlabeled", ())]
+    if not chosen:
+        raise InputError("--withheld: no patient is unlabelled, so no label is withheld.")
+    _refuse_without_labels(chosen, f"--withheld, {dataset_dir}")
+    return chosen
+
+
+def _refuse_without_labels(patients: Sequence[Patient], where: str) -> None:
+    for patient in patients:
         if not patient.frames or not all(patient.label(frame).is_file() for frame in patient.frames):
             raise InputError(
-                f"--test_dir {test_dir}: {patient.name} lacks a labelled frame, {patient.name}_frameNN.nii.gz with "
+                f"{where}: {patient.name} lacks a labelled frame, {patient.name}_frameNN.nii.gz with "
                 f"{patient.name}_frameNN_gt.nii.gz: add it, or take the patient out."
             )
-    return chosen
 
 
 def _refuse_used(names: Sequence[str], split: Mapping[str, Sequence[str]], test_dir: Path) -> None:
@@ -52,27 +70,33 @@ def _refuse_used(names: Sequence[str], split: Mapping[str, Sequence[str]], test_
         )
 
 
-def is_tested(job: CellJob, patients: Sequence[Patient]) -> bool:
-    """Whether ``job.result`` has scores of these patients, with one component, too."""
-    scored = read_json(job.result).get("test", {})
+def is_scored(job: CellJob, section: str, patients: Sequence[Patient]) -> bool:
+    """Whether ``job.result`` has scores of these patients, with one component, too; ``section``: "test" or "unlabeled"."""
+    scored = read_json(job.result).get(section, {})
     return "one_component" in scored and scored["patients"] == _names(patients)
 
 
-def add_test_scores(job: CellJob, test_dir: Path, patients: Sequence[Patient]) -> None:
-    """Score the model that the validation patients chose on ``patients`` of ``test_dir``, and write that into ``job.result``.
+def add_scores(job: CellJob, section: str, root: Path, patients: Sequence[Patient]) -> None:
+    """Score the model that the validation patients chose on ``patients`` of ``root``, and write that into ``job.result``.
+
+    Args:
+        section: "test", or "unlabeled" for patients whose labels were withheld.
 
     Raises:
-        InputError: the run's folder is gone, or it was trained on one of them.
+        InputError: the run's folder is gone; a test patient was trained on, or an unlabelled one was none.
     """
     if not (job.run_dir / "run.json").is_file():
         raise InputError(
             f"{job.run_dir} is not there, so the model of {job.spec.name} cannot be tested: run the cell anew (move {job.result} away)."
         )
     names = _names(patients)
-    _refuse_used(names, read_json(job.run_dir / "data_list.json")["patients"], test_dir)
+    split = read_json(job.run_dir / "data_list.json")["patients"]
+    _refuse_used(names, {name: split[name] for name in split if name != section}, root)
+    if section == "unlabeled" and (unknown := sorted(set(names) - set(split[section]))):
+        raise InputError(f"{unknown[0]} was not unlabelled in {job.run_dir}: give the run's own data and split.")
     precision = job.spec.settings.get("precision", "auto")
-    found = scores(job.run_dir / "models" / "model.pt", test_dir, patients, precision)
-    write_json(job.result, read_json(job.result) | {"test": plain(found) | {"patients": names}})
+    found = scores(job.run_dir / "models" / "model.pt", root, patients, precision)
+    write_json(job.result, read_json(job.result) | {section: plain(found) | {"patients": names}})
 
 
 def _names(patients: Sequence[Patient]) -> list[str]:
