@@ -20,10 +20,13 @@ def write(
     tested: Sequence[str] = ("patient001", "patient007"),
     one_component: float | None = None,
     test_one_component: float | None = None,
+    unlabeled: float | None = None,
+    unlabeled_one_component: float | None = None,
     **changed: Any,
 ) -> None:
     """Write one into ``folder``: every structure with this Dice, half of it as IoU, and distances of 2; ``test``: its Dice of the patients
-    ``tested``; ``one_component``, ``test_one_component``: that with one component of each class; ``changed``: other fields."""
+    ``tested``; ``one_component``, ``test_one_component``: that with one component of each class; ``unlabeled`` and
+    ``unlabeled_one_component``: the same of unlabelled patients; ``changed``: other fields."""
 
     def group(value: float) -> dict[str, Any]:
         of_one = dict.fromkeys(METRICS, 2.0) | {"dice": value, "iou": value / 2}
@@ -42,10 +45,14 @@ def write(
         "structures": group(dice),
         "curve": [{"epoch": 1, "mean_dice": dice / 2}, {"epoch": 2, "mean_dice": dice}],
     }
-    if test is not None:
-        cell["test"] = group(test) | {"patients": list(tested)}
-    if test_one_component is not None:
-        cell["test"]["one_component"] = group(test_one_component)
+    for split, given, kept in (
+        ("test", test, test_one_component),
+        ("unlabeled", unlabeled, unlabeled_one_component),
+    ):
+        if given is not None:
+            cell[split] = group(given) | {"patients": list(tested)}
+        if kept is not None:
+            cell[split]["one_component"] = group(kept)
     if one_component is not None:
         cell["one_component"] = group(one_component)
     folder.mkdir(parents=True, exist_ok=True)

@@ -50,8 +50,7 @@ def tables(rows: Sequence[Row], references: Sequence[str] = (REFERENCE,)) -> lis
         notes = (*NOTES, AS_GIVEN, *_sources(theirs), *_commits(ours), *_devices(ours))
         lines = [_published(row, len(references)) for row in theirs.to_dict("records")]
         found.append(_of_arms(_patients(count), ours, references, lines, notes))
-        held = [row for row in (row.with_withheld() for row in ours) if row]
-        for of_whom, scored, note in (("", ours, ()), (", unlabelled patients", held, (WITHHELD,))):
+        for of_whom, scored, note in (("", ours, ()), (", unlabelled patients", _withheld(ours), (WITHHELD,))):
             if of_whom and scored:
                 found.append(_of_arms(f"{_patients(count)}{of_whom}", scored, references, (), note))
             if largest := _with_one_component(scored):
@@ -64,6 +63,11 @@ def tables(rows: Sequence[Row], references: Sequence[str] = (REFERENCE,)) -> lis
 def _with_one_component(rows: Iterable[Row]) -> list[Row]:
     """Those of the ``rows`` that have such scores, with these."""
     return [row for row in (row.with_one_component() for row in rows) if row]
+
+
+def _withheld(rows: Iterable[Row]) -> list[Row]:
+    """Those of the ``rows`` that have scores of the unlabelled patients, with these."""
+    return [row for row in (row.with_withheld() for row in rows) if row]
 
 
 def _of_arms(
@@ -188,6 +192,7 @@ def write_report(cells: Path, folder: Path, references: Sequence[str] | None = N
         raise InputError(f"--reference {unknown[0]!r} has no cell in {cells}; there are {', '.join(arms)}.")
     page = "\n\n".join(table.markdown() for table in tables(rows, chosen))
     write_atomically(folder / "report.md", lambda path: path.write_text(f"{page}\n", encoding="utf-8"))
+    scored = [*rows, *_withheld(rows)]
     records = [
         {
             "arm": row.arm,
@@ -199,7 +204,7 @@ def write_report(cells: Path, folder: Path, references: Sequence[str] | None = N
             "one_component": row.one_component,
             **{metric: float(row.values(metric)[index]) for metric in METRICS},
         }
-        for row in (*rows, *_with_one_component(rows))
+        for row in (*scored, *_with_one_component(scored))
         for index, cell in enumerate(row.cells)
     ]
     write_json(folder / "report.json", plain(records))

@@ -18,7 +18,7 @@ from scripts.experiments.job import ROOT
 from scripts.experiments.runner import Outcome, Runner
 from scripts.experiments.ssl_benchmark import SCALES, SPLIT, cells, parser, read_arms
 from scripts.experiments.ssl_rows import METRICS
-from scripts.experiments.ssl_test import patients_of, scores
+from scripts.experiments.ssl_test import patients_of, scores, withheld
 
 
 def specs(*arguments: str) -> list:
@@ -255,6 +255,40 @@ def test_test_patients_are_scored_as_validation_is(
     assert "acdc-supervised-3-seed0 failed:" in said
     assert "is not there, so the model of acdc-supervised-3-seed0 cannot be tested" in said
     assert "| supervised " in said, "the table is there all the same"
+
+
+def test_unlabelled_patients_are_scored_by_the_labels_that_were_withheld(
+    phantom_dir: Path, ssl_phantom: tuple[Path, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    split, _ = ssl_phantom
+    command = [*command_of(phantom_dir, split, tmp_path / "out", "supervised"), "--withheld"]
+    assert ssl_benchmark.main(command) == 0
+    path, cell = cell_in(tmp_path / "out")
+    run_dir = tmp_path / "out" / "ssl_small_2" / cell["cell"]
+    names = json.loads((run_dir / "data_list.json").read_text())["patients"]["unlabeled"]
+    assert cell["unlabeled"]["patients"] == sorted(names)
+    assert cell["unlabeled"]["cases"] == 2 * len(names)
+    patients = find_patients(phantom_dir)
+    again = scores(run_dir / "models" / "model.pt", phantom_dir, [patients[name] for name in names], "bfloat16")
+    assert cell["unlabeled"]["mean"]["dice"] == pytest.approx(again["mean"]["dice"])
+    assert cell["unlabeled"]["mean"]["dice"] != cell["structures"]["mean"]["dice"]
+    said = capfd.readouterr().out
+    assert "3 labelled patients, unlabelled patients" in said
+    before = path.stat().st_mtime_ns
+    shutil.rmtree(run_dir)
+    assert ssl_benchmark.main(command) == 0
+    assert path.stat().st_mtime_ns == before, "scored already"
+
+
+def test_unlabelled_patients_without_labels_are_said_before_the_training(phantom_dir: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(phantom_dir, tmp_path / "data")
+    names = sorted(find_patients(data))
+    with pytest.raises(InputError, match="--withheld: no patient is unlabelled"):
+        withheld(data, {"labeled": names})
+    find_patients(data)[names[1]].folder.joinpath(f"{names[1]}_frame01_gt.nii.gz").unlink()
+    assert [patient.name for patient in withheld(data, {"unlabeled": names[:1]})] == names[:1]
+    with pytest.raises(InputError, match=f"--withheld, .*: {names[1]} lacks a labelled frame"):
+        withheld(data, {"unlabeled": names[:2]})
 
 
 def test_what_fails_before_the_seconds_are_over_is_said(

@@ -81,6 +81,21 @@ def test_with_one_component_cells_that_have_such_scores_are_paired(
         assert f"seed {seed}, since it or that of new/mean teacher has no scores with one component." in said
 
 
+@pytest.mark.parametrize(("further", "gain"), [([], "+4.00"), (["--one_component"], "+3.00")])
+def test_of_unlabelled_patients_cells_that_have_such_scores_are_paired(
+    further: list[str], gain: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(root / "old", "cycle teacher", 1, 0.61, unlabeled=0.54, unlabeled_one_component=0.58)
+    write(root / "new", "mean teacher", 1, 0.62, unlabeled=0.50, unlabeled_one_component=0.55)
+    command = ["--cells", str(root), "--pair", "old/cycle teacher", "new/mean teacher", "--withheld", *further]
+    assert ssl_pairs.main(command) == 0
+    said = capsys.readouterr().out
+    assert "Gains pair by pair on the unlabelled patients" in said
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in said.splitlines() if "teacher |" in line]
+    assert [row[1:3] + row[4:5] for row in rows] == [["3", "1", gain]]
+    assert "seed 0, since it or that of new/mean teacher has no scores of the unlabelled patients" in said
+
+
 def test_one_pair_has_no_deviation(root: Path) -> None:
     found, _ = pairs(root, "old/cycle teacher", "new/mean teacher")
     shown = table(found[:1])

@@ -160,6 +160,26 @@ def test_scores_of_one_component_are_of_the_patients_that_are_shown(tmp_path: Pa
     assert largest.values("dice", "wall").tolist() == [0.55]
 
 
+def test_scores_of_unlabelled_patients_have_tables_of_their_own_both_ways(tmp_path: Path) -> None:
+    write(tmp_path / "cells", "supervised", 0, 0.6, unlabeled=0.5, unlabeled_one_component=0.55)
+    write(tmp_path / "cells", "mean teacher", 0, 0.7, unlabeled=0.64, unlabeled_one_component=0.66)
+    write(tmp_path / "cells", "cycle teacher", 0, 0.7, unlabeled=0.65)
+    write(tmp_path / "cells", "cycle teacher", 1, 0.7, unlabeled=0.65, tested=["patient001"])
+    given, held, largest, *_ = tables(read_rows(tmp_path / "cells"))
+    assert given.rows[0][1:3] == ("validation, 1", "60.00"), "the choice was made by validation, which stays first"
+    assert held.title == "3 labelled patients, unlabelled patients"
+    assert [row[:3] for row in held.rows] == [
+        ("supervised", "unlabeled of 2, 1", "50.00"),
+        ("mean teacher", "unlabeled of 2, 1", "64.00"),
+    ], "not of an arm whose seeds were scored on different ones"
+    assert held.rows[1][held.header.index("over supervised")] == "+14.00"
+    assert largest.title == "3 labelled patients, unlabelled patients, one component of each class"
+    assert [row[2] for row in largest.rows] == ["55.00", "66.00"]
+    write_report(tmp_path / "cells", tmp_path / "report")
+    frame = pd.read_csv(tmp_path / "report" / "report.csv")
+    assert frame.loc[frame["split"] == "unlabeled", "dice"].tolist() == [0.5, 0.64, 0.55, 0.66]
+
+
 def test_the_report_is_written_as_page_and_numbers(tmp_path: Path) -> None:
     write(tmp_path / "cells", "supervised", 0, 0.6)
     write(tmp_path / "cells", "supervised", 0, 0.8, count=7)
