@@ -1,5 +1,6 @@
 """Labels of a whole volume or cine on the grid on which it was acquired."""
 
+import logging
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, cast
 
@@ -14,6 +15,8 @@ from scripts.data.preprocessing import ToNativeGrid
 from scripts.errors import InputError
 from scripts.likelihood import explained
 from scripts.training.precision import Precision
+
+logger = logging.getLogger(__name__)
 
 
 class StackInferer(Inferer):
@@ -37,6 +40,8 @@ class StackInferer(Inferer):
         self.batch_size = batch_size
         self.precision = precision
         self.likelihood = likelihood
+        if likelihood:
+            logger.info("the image counts beside the network: its likelihood to the power of %g", likelihood)
 
     def __call__(
         self, inputs: Tensor, network: Callable[[Tensor], Tensor] | nn.Module, *args: Any, **kwargs: Any
@@ -48,7 +53,7 @@ class StackInferer(Inferer):
             network: (b, 1, H, W) to logits (b, K, H, W); it may want H and W padded (``PadToMultiple``).
 
         Returns:
-            (1, P * K, H, W, D) float32, phase by phase: the softmax, by ``likelihood`` with what the image says.
+            (1, P * K, H, W, D) float32, phase by phase: the softmax, times the image's density where ``likelihood`` is above 0.
         """
         _, phases, height, width, depth = inputs.shape
         slices = inputs.as_subclass(Tensor)[0].movedim(-1, 1).reshape(-1, 1, height, width)

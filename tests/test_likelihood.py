@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from scripts.likelihood import SMALLEST_SPREAD, explained, log_densities
+from scripts import likelihood
+from scripts.likelihood import MARGIN, PRIOR_PIXELS, SMALLEST_SPREAD, explained, log_densities
 
 
 def disc(size: int = 32, radius: float = 8) -> Tensor:
@@ -27,7 +28,11 @@ def test_it_is_the_normal_density_of_the_class_over_all_channels() -> None:
     found = log_densities(image.unsqueeze(0), label, region, 2)
     for k in range(2):
         pixels = image[:, (label[0] == k) & region[0, 0]]
-        normal = Normal(pixels.mean(1).view(2, 1, 1), pixels.std(1, correction=0).view(2, 1, 1))
+        classes = [image[:, (label[0] == c) & region[0, 0]] for c in range(2)]
+        common = sum(c.var(1, correction=0) * c.shape[1] for c in classes) / sum(c.shape[1] for c in classes)
+        n = pixels.shape[1]
+        variance = (n * pixels.var(1, correction=0) + PRIOR_PIXELS * common) / (n + PRIOR_PIXELS)
+        normal = Normal(pixels.mean(1).view(2, 1, 1), variance.sqrt().view(2, 1, 1))
         expected = normal.log_prob(image).sum(0) + torch.log(torch.tensor(2 * torch.pi))
         assert torch.allclose(found[0, k], expected, atol=1e-4)
 
@@ -66,8 +71,42 @@ def test_the_exponent_says_how_much_the_image_counts() -> None:
     assert torch.allclose(differences[2] - differences[0], 2 * (differences[1] - differences[0]), atol=1e-3)
 
 
-def test_reduced_precision_and_images_without_anything_give_probabilities_in_full_precision() -> None:
+def test_the_image_counts_up_to_the_margin_and_the_background_is_that_near_objects() -> None:
+    seen = torch.zeros(1, 32, 32, dtype=torch.int64)
+    seen[:, 14:18, 14:18] = 1
+    image = seen.unsqueeze(1) + 0.1 * torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(2))
+    logits = torch.stack([1.0 - 2 * seen.float(), 2 * seen.float() - 1.0], 1)
+    found = explained(logits, image, 0.5)
+    changed = (found != logits.softmax(1)).any(1)[0]
+    inside = slice(14 - MARGIN, 18 + MARGIN)
+    assert changed[inside, inside].float().mean() > 0.9
+    changed[inside, inside] = False
+    assert not changed.any()
+    elsewhere = image.clone()
+    elsewhere[..., :5, :] = 9.0  # far from all objects
+    assert torch.equal(explained(logits, elsewhere, 0.5)[..., inside, inside], found[..., inside, inside])
+
+
+def test_a_stray_pixel_of_another_class_takes_over_less_by_the_prior(monkeypatch: pytest.MonkeyPatch) -> None:
+    heart, random = disc(48, 12), torch.Generator().manual_seed(3)
+    label = heart.clone()
+    label[0, 24, 24] = 2
+    logits = torch.nn.functional.one_hot(label, 3).movedim(-1, 1).float().expand(8, -1, -1, -1)
+    image = heart.unsqueeze(1) * 0.5 + 0.1 * torch.randn(8, 1, 48, 48, generator=random)
+    taken = []
+    for pixels in (0, PRIOR_PIXELS):
+        monkeypatch.setattr(likelihood, "PRIOR_PIXELS", pixels)
+        taken.append(int((explained(logits, image, 0.5).argmax(1) == 2).sum()) - len(image))
+    assert taken[1] < 0.4 * taken[0]
+
+
+def test_reduced_precision_gives_what_full_precision_gives_and_no_object_leaves_all_as_it_is() -> None:
+    label = disc()
+    image = label.unsqueeze(1) * 0.7 + 0.05 * torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(4))
+    logits = torch.stack([0.25 - label.float(), label.float() - 0.25], 1)  # exact in bfloat16
     with torch.autocast("cpu", torch.bfloat16):
-        found = explained(torch.zeros(2, 3, 16, 16, dtype=torch.bfloat16), torch.zeros(2, 1, 16, 16), 0.5)
+        found = explained(logits.bfloat16(), image, 0.5)
     assert found.dtype == torch.float32
-    assert torch.allclose(found, torch.full_like(found, 1 / 3))
+    assert torch.equal(found, explained(logits, image, 0.5))
+    nothing = explained(torch.zeros(2, 3, 16, 16), torch.zeros(2, 1, 16, 16), 0.5)
+    assert torch.allclose(nothing, torch.full_like(nothing, 1 / 3))

@@ -48,7 +48,7 @@ class Evaluation:
         section: str,
         dataset_dir: str | Path,
         largest_component: bool,
-        likelihood: float = 0.0,
+        likelihood: float,
     ) -> None:
         self.output_dir = make_folder(output_dir, "output_dir")
         self.class_names = card.class_names

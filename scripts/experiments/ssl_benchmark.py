@@ -158,11 +158,9 @@ def run(options: argparse.Namespace) -> int:
     further = _further(jobs, options)  # known, or refused, before the training
     outcome = Runner(jobs, slots(options), deadline=deadline).run()
     finished = [job for job in jobs if is_finished(job)]
-    failed, unfinished = dict(outcome.failed), list(outcome.unfinished)
-    for what in further:
-        unscored = _score(finished, what, deadline)
-        failed |= {name: why for name, why in unscored.items() if why}
-        unfinished += [f"{name} (scores of {what.section} patients)" for name, why in unscored.items() if not why]
+    unscored = [missing for what in further for missing in _score(finished, what, deadline).items()]
+    failed = outcome.failed | {name: why for name, why in unscored if why}
+    unfinished = outcome.unfinished + [name for name, why in unscored if not why]
     for name, log in failed.items():
         print(f"\n{name} failed:\n{log}")
     if finished:
@@ -203,19 +201,19 @@ def _sections(job: CellJob) -> dict[str, list[str]]:
 
 
 def _score(jobs: Sequence[CellJob], what: _Further, deadline: float | None) -> dict[str, str]:
-    """Score further patients of each cell; those that have no scores, and why, "" where the time was over."""
+    """Score further patients of each cell; which scores are missing, and why, "" where the time was over."""
     unscored = {}
     for job in jobs:
-        name = job.spec.name
-        if is_scored(job, what.section, what.patients[name]):
+        patients, missing = what.patients[job.spec.name], f"{job.spec.name} (scores of {what.section} patients)"
+        if is_scored(job, what.section, patients):
             continue
         if deadline is not None and time.monotonic() >= deadline:
-            unscored[name] = ""
+            unscored[missing] = ""
             continue
         try:
-            add_scores(job, what.section, what.root, what.patients[name])
+            add_scores(job, what.section, what.root, patients)
         except InputError as error:
-            unscored[name] = str(error)
+            unscored[missing] = str(error)
     return unscored
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from scripts.errors import InputError, exit_code_of
 from scripts.experiments.comparison import PairedTest, paired_test
 from scripts.experiments.layout import EMPTY, Table, number, signed
-from scripts.experiments.ssl_rows import read_rows, scores_of
+from scripts.experiments.ssl_rows import read_rows, scored_patients, scores_of
 
 Cell = Mapping[str, Any]
 
@@ -68,6 +68,10 @@ def pairs(
         elif _conditions(cell) != _conditions(other):
             left.append(
                 f"Not paired: {what}, which {second} has with another processor, number of threads, precision or number of updates."
+            )
+        elif withheld and scored_patients(cell, split) != scored_patients(other, split):
+            left.append(
+                f"Not paired: {what}, since it and that of {second} have no scores of the same unlabelled patients."
             )
         elif all(scores := [scores_of(each, split, one_component) for each in (cell, other)]):
             found.append(Pair(first, {**cell, "structures": scores[0]}, {**other, "structures": scores[1]}))
@@ -126,7 +130,7 @@ def table(found: Sequence[Pair], left: Sequence[str] = (), what: str = "Gains pa
             f"{tests[0].exact_p:.2g}), as if the pairs were independent; those that share a cell are not."
         )
     header = ("arm", "patients", "seed", "Dice %", "gain", "HD95 mm", "gain", "minutes", *map(str, epochs))
-    title = f"{what}, and lead in points of Dice after each epoch"
+    title = f"{what}, and lead on validation in points of Dice after each epoch"
     return Table(title, header, tuple(lines), (*notes, *left))
 
 

@@ -31,7 +31,10 @@ NOTES = (
     "Gains over another arm are paired, over the seeds that both have. Images/s are labelled ones, over the whole time.",
 )
 AS_GIVEN = "No component is removed: labels are as the network gives them."
-WITHHELD = "The same models on the unlabelled patients: no run was shown their labels, and they chose nothing, but their images were trained on."
+WITHHELD = (
+    "The same models on the unlabelled patients, whose labels no run was shown and which chose nothing; arms that learn from unlabelled "
+    "images were trained on theirs, supervised ones never saw them. Of arms all of whose cells have these scores, of the same patients."
+)
 ONE_COMPONENT = (
     "The same models with one component of each class, as inference and the clinical workflow keep it; of arms all of whose cells have "
     "these scores."
@@ -50,12 +53,14 @@ def tables(rows: Sequence[Row], references: Sequence[str] = (REFERENCE,)) -> lis
         notes = (*NOTES, AS_GIVEN, *_sources(theirs), *_commits(ours), *_devices(ours))
         lines = [_published(row, len(references)) for row in theirs.to_dict("records")]
         found.append(_of_arms(_patients(count), ours, references, lines, notes))
-        for of_whom, scored, note in (("", ours, ()), (", unlabelled patients", _withheld(ours), (WITHHELD,))):
-            if of_whom and scored:
-                found.append(_of_arms(f"{_patients(count)}{of_whom}", scored, references, (), note))
-            if largest := _with_one_component(scored):
-                title = f"{_patients(count)}{of_whom}, one component of each class"
-                found.append(_of_arms(title, largest, references, (), (*note, ONE_COMPONENT)))
+        if largest := _with_one_component(ours):
+            title = f"{_patients(count)}, one component of each class"
+            found.append(_of_arms(title, largest, references, (), (ONE_COMPONENT,)))
+        if held := _withheld(ours):
+            found.append(_of_arms(f"{_patients(count)}, unlabelled patients", held, references, (), (WITHHELD,)))
+        if largest := _with_one_component(held):
+            title = f"{_patients(count)}, unlabelled patients, one component of each class"
+            found.append(_of_arms(title, largest, references, (), (WITHHELD, ONE_COMPONENT)))
         found += [_by_structure(count, ours), _by_epoch(count, ours)]
     return found
 
@@ -123,7 +128,7 @@ def _sources(published: pd.DataFrame) -> Iterable[str]:
 def _commits(rows: Iterable[Row]) -> Iterable[str]:
     """A note of each arm whose seeds were run at several commits, by which its method may differ."""
     for row in rows:
-        commits = list(dict.fromkeys(cell["commit"][:7] for cell in row.cells))
+        commits = list(dict.fromkeys(str(cell["commit"])[:7] for cell in row.cells))
         if len(commits) > 1:
             yield f"The seeds of {row.arm} were run at several commits: {', '.join(commits)}."
 

@@ -44,10 +44,13 @@ class Row:
 
     def with_withheld(self) -> "Row | None":
         """The same arm with the scores of the unlabelled patients, None unless all its cells have them, of the same ones."""
-        return replace(self, split="unlabeled") if _same_patients(self.cells, "unlabeled") else None
+        return replace(self, split="unlabeled") if _samescored_patients(self.cells, "unlabeled") else None
 
     def _scores(self, cell: Mapping[str, Any]) -> Mapping[str, Any]:
-        return scores_of(cell, self.split, self.one_component) or {}
+        scores = scores_of(cell, self.split, self.one_component)
+        if scores is None:
+            raise ValueError(f"{cell['cell']} has no such scores of {self.split} patients.")
+        return scores
 
     @property
     def structures(self) -> list[str]:
@@ -70,7 +73,7 @@ class Row:
     @property
     def scored_on(self) -> tuple[str, ...]:
         """The patients, none if it is validation."""
-        return _patients(self.cells[0], self.split)
+        return scored_patients(self.cells[0], self.split)
 
     @property
     def scored(self) -> str:
@@ -138,14 +141,15 @@ def scores_of(cell: Mapping[str, Any], split: str, one_component: bool) -> Mappi
 
 
 def _split_of(cells: Sequence[Mapping[str, Any]]) -> str:
-    return "test" if _same_patients(cells, "test") else "validation"
+    return "test" if _samescored_patients(cells, "test") else "validation"
 
 
-def _same_patients(cells: Sequence[Mapping[str, Any]], split: str) -> bool:
+def _samescored_patients(cells: Sequence[Mapping[str, Any]], split: str) -> bool:
     """Whether all cells have scores of ``split``, of the same patients."""
-    patients = {_patients(cell, split) for cell in cells}
+    patients = {scored_patients(cell, split) for cell in cells}
     return len(patients) == 1 and () not in patients
 
 
-def _patients(cell: Mapping[str, Any], split: str) -> tuple[str, ...]:
+def scored_patients(cell: Mapping[str, Any], split: str) -> tuple[str, ...]:
+    """The patients of "test" or "unlabeled" that a cell has scores of, none without."""
     return tuple(cell.get(split, {}).get("patients", ()))

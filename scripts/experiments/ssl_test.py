@@ -39,7 +39,7 @@ def patients_of(test_dir: Path, split: Mapping[str, Sequence[str]]) -> list[Pati
 
 
 def withheld(dataset_dir: Path, split: Mapping[str, Sequence[str]]) -> list[Patient]:
-    """The unlabelled patients of ``split``: their images are trained on, their labels withheld.
+    """The unlabelled patients of ``split``, whose labels are withheld from every run; some arms are trained on their images.
 
     Raises:
         InputError: none, or one that lacks a frame or a label.
@@ -87,12 +87,13 @@ def add_scores(job: CellJob, section: str, root: Path, patients: Sequence[Patien
     """
     if not (job.run_dir / "run.json").is_file():
         raise InputError(
-            f"{job.run_dir} is not there, so the model of {job.spec.name} cannot be tested: run the cell anew (move {job.result} away)."
+            f"{job.run_dir} is not there, so the model of {job.spec.name} cannot be scored: run the cell anew (move {job.result} away)."
         )
     names = _names(patients)
     split = read_json(job.run_dir / "data_list.json")["patients"]
-    _refuse_used(names, {name: split[name] for name in split if name != section}, root)
-    if section == "unlabeled" and (unknown := sorted(set(names) - set(split[section]))):
+    if section == "test":
+        _refuse_used(names, split, root)
+    elif unknown := sorted(set(names) - set(split["unlabeled"])):
         raise InputError(f"{unknown[0]} was not unlabelled in {job.run_dir}: give the run's own data and split.")
     precision = job.spec.settings.get("precision", "auto")
     found = scores(job.run_dir / "models" / "model.pt", root, patients, precision)

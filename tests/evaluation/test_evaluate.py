@@ -105,6 +105,7 @@ def test_a_run_is_evaluated_by_its_folder_alone(
     assert f"**Mean foreground Dice {mean:.3f}**" in page
     assert summary["card"]["scores"] == {"foreground_miou": 0.25, "epoch": 2}
     assert (summary["section"], summary["case_count"], summary["largest_component"]) == ("validation", 4, False)
+    assert summary["likelihood"] == 0
     ranked = [case["mean_dice"] for case in summary["ranking"]]
     assert ranked == sorted(ranked)
     assert summary["pictures"]["worst"] == summary["ranking"][0]["case"]

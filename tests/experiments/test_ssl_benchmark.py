@@ -14,11 +14,11 @@ from scripts.data.acdc import find_patients
 from scripts.data.augmentation import STRONG
 from scripts.errors import InputError
 from scripts.experiments import runner, ssl_benchmark
-from scripts.experiments.job import ROOT
+from scripts.experiments.job import ROOT, read_job
 from scripts.experiments.runner import Outcome, Runner
 from scripts.experiments.ssl_benchmark import SCALES, SPLIT, cells, parser, read_arms
 from scripts.experiments.ssl_rows import METRICS
-from scripts.experiments.ssl_test import patients_of, scores, withheld
+from scripts.experiments.ssl_test import add_scores, patients_of, scores, withheld
 
 
 def specs(*arguments: str) -> list:
@@ -252,8 +252,8 @@ def test_test_patients_are_scored_as_validation_is(
     capfd.readouterr()
     assert ssl_benchmark.main(command) == 1
     said = capfd.readouterr().out
-    assert "acdc-supervised-3-seed0 failed:" in said
-    assert "is not there, so the model of acdc-supervised-3-seed0 cannot be tested" in said
+    assert "acdc-supervised-3-seed0 (scores of test patients) failed:" in said
+    assert "is not there, so the model of acdc-supervised-3-seed0 cannot be scored" in said
     assert "| supervised " in said, "the table is there all the same"
 
 
@@ -274,6 +274,13 @@ def test_unlabelled_patients_are_scored_by_the_labels_that_were_withheld(
     assert cell["unlabeled"]["mean"]["dice"] != cell["structures"]["mean"]["dice"]
     said = capfd.readouterr().out
     assert "3 labelled patients, unlabelled patients" in said
+    job = read_job(run_dir.parent / f"{cell['cell']}.job.json")
+    validation = [patients[name] for name in json.loads(split.read_text())["validation"]]
+    with pytest.raises(InputError, match=f"{min(p.name for p in validation)} was not unlabelled in "):
+        add_scores(job, "unlabeled", phantom_dir, validation)
+    with pytest.raises(InputError, match=r"1 patients of --test_dir .* were trained on or chose the model"):
+        add_scores(job, "test", phantom_dir, [patients[names[0]]])
+    assert cell_in(tmp_path / "out")[1] == cell
     before = path.stat().st_mtime_ns
     shutil.rmtree(run_dir)
     assert ssl_benchmark.main(command) == 0

@@ -73,7 +73,7 @@ def test_with_one_component_cells_that_have_such_scores_are_paired(
     command = ["--cells", str(root), "--pair", "old/cycle teacher", "new/mean teacher", "--one_component"]
     assert ssl_pairs.main(command) == 0
     said = capsys.readouterr().out
-    assert "Gains pair by pair with one component of each class, and lead in points" in said
+    assert "Gains pair by pair with one component of each class, and lead on validation in points" in said
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in said.splitlines() if "teacher |" in line]
     assert [row[:5] for row in rows] == [["old/cycle teacher", "3", "1", "80.00", "+5.00"]]
     assert [row[8:] for row in rows] == [["-0.5", "-1.0"]], "by epoch as the networks give them"
@@ -94,6 +94,14 @@ def test_of_unlabelled_patients_cells_that_have_such_scores_are_paired(
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in said.splitlines() if "teacher |" in line]
     assert [row[1:3] + row[4:5] for row in rows] == [["3", "1", gain]]
     assert "seed 0, since it or that of new/mean teacher has no scores of the unlabelled patients" in said
+
+
+def test_of_other_unlabelled_patients_nothing_is_paired(root: Path) -> None:
+    write(root / "old", "cycle teacher", 1, 0.61, unlabeled=0.54)
+    write(root / "new", "mean teacher", 1, 0.62, unlabeled=0.50, tested=["patient050"])
+    found, left = pairs(root, "old/cycle teacher", "new/mean teacher", withheld=True)
+    assert not found
+    assert any("seed 1, since it and that of" in why and "the same unlabelled patients" in why for why in left)
 
 
 def test_one_pair_has_no_deviation(root: Path) -> None:

@@ -168,6 +168,8 @@ def test_scores_of_unlabelled_patients_have_tables_of_their_own_both_ways(tmp_pa
     given, held, largest, *_ = tables(read_rows(tmp_path / "cells"))
     assert given.rows[0][1:3] == ("validation, 1", "60.00"), "the choice was made by validation, which stays first"
     assert held.title == "3 labelled patients, unlabelled patients"
+    assert held.notes == (ssl_report.WITHHELD,)
+    assert largest.notes == (ssl_report.WITHHELD, ssl_report.ONE_COMPONENT)
     assert [row[:3] for row in held.rows] == [
         ("supervised", "unlabeled of 2, 1", "50.00"),
         ("mean teacher", "unlabeled of 2, 1", "64.00"),
@@ -178,6 +180,13 @@ def test_scores_of_unlabelled_patients_have_tables_of_their_own_both_ways(tmp_pa
     write_report(tmp_path / "cells", tmp_path / "report")
     frame = pd.read_csv(tmp_path / "report" / "report.csv")
     assert frame.loc[frame["split"] == "unlabeled", "dice"].tolist() == [0.5, 0.64, 0.55, 0.66]
+
+
+def test_there_is_no_gain_over_an_arm_of_other_unlabelled_patients(tmp_path: Path) -> None:
+    write(tmp_path, "supervised", 0, 0.6, unlabeled=0.5)
+    write(tmp_path, "mean teacher", 0, 0.7, unlabeled=0.64, tested=["patient001"])
+    given, held, *_ = tables(read_rows(tmp_path))
+    assert [table.rows[1][table.header.index("over supervised")] for table in (given, held)] == ["+10.00", "-"]
 
 
 def test_the_report_is_written_as_page_and_numbers(tmp_path: Path) -> None:
