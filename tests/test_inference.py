@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -13,6 +14,7 @@ import SimpleITK
 import torch
 from monai.bundle import ConfigWorkflow
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from scripts.configuration import build
@@ -20,7 +22,7 @@ from scripts.data.label_maps import label_map_name, write_label_map
 from scripts.errors import InputError, input_error_in
 from scripts.files import save_tensors
 from scripts.inference import LabelMapWriter, VolumeLoader, find_images
-from scripts.model_card import ModelCard, load_model
+from scripts.model_card import ModelCard, load_model, read_card
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "inference.json"
@@ -503,6 +505,16 @@ def test_option_that_is_no_flag(tmp_path: Path, resnet: Path) -> None:
     image = save_nifti(tmp_path / "image.nii.gz", noise((24, 24, 3)))
     with pytest.raises(InputError, match="--largest_component must be true or false, got 'maybe'"):
         infer(image, tmp_path / "out", resnet, largest_component="maybe")
+
+
+def test_a_likelihood_is_refused_for_photographs(tmp_path: Path, resnet: Path) -> None:
+    card = replace(read_card(resnet), spacing=None)
+    card.save(resnet, build(RESNET), {})
+    Image.fromarray(np.arange(48 * 40, dtype=np.uint8).reshape(48, 40)).save(tmp_path / "photo.png")
+    with pytest.raises(InputError, match="--likelihood is for volumes"):
+        infer(tmp_path / "photo.png", tmp_path / "out", resnet, likelihood=0.5)
+    infer(tmp_path / "photo.png", tmp_path / "out", resnet)
+    assert len(files_in(tmp_path / "out")) == 1
 
 
 def test_unwritable_output(tmp_path: Path, resnet: Path) -> None:

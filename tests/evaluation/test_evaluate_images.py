@@ -408,9 +408,11 @@ def test_the_ecosystem_finds_what_it_expects(voc_run: tuple[Path, str]) -> None:
     assert workflow.check_properties() == []
 
 
-def test_a_likelihood_is_refused_for_photographs(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--likelihood is for volumes"):
-        ImageEvaluation(tmp_path / "out", None, None, "", "validation", "", likelihood=0.5)  # type: ignore[arg-type]
+def test_a_likelihood_is_refused_for_photographs(folder_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        evaluate_run(folder_run, output_dir=str(tmp_path / "out"), likelihood=0.5)
+    assert "--likelihood is for volumes" in str(input_error_in(caught.value))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_largest_component_is_refused_for_photographs(tmp_path: Path) -> None:
