@@ -26,10 +26,9 @@ def test_it_is_the_normal_density_of_the_class_over_all_channels() -> None:
     region = everywhere(label)
     region[..., :4] = False
     found = log_densities(image.unsqueeze(0), label, region, 2)
-    for k in range(2):
-        pixels = image[:, (label[0] == k) & region[0, 0]]
-        classes = [image[:, (label[0] == c) & region[0, 0]] for c in range(2)]
-        common = sum(c.var(1, correction=0) * c.shape[1] for c in classes) / sum(c.shape[1] for c in classes)
+    classes = [image[:, (label[0] == k) & region[0, 0]] for k in range(2)]
+    common = sum(c.var(1, correction=0) * c.shape[1] for c in classes) / sum(c.shape[1] for c in classes)
+    for k, pixels in enumerate(classes):
         n = pixels.shape[1]
         variance = (n * pixels.var(1, correction=0) + PRIOR_PIXELS * common) / (n + PRIOR_PIXELS)
         normal = Normal(pixels.mean(1).view(2, 1, 1), variance.sqrt().view(2, 1, 1))

@@ -24,7 +24,7 @@ from scripts.experiments.grid import Arm, CellSpec, cell_name
 from scripts.experiments.job import ROOT, CellJob
 from scripts.experiments.paper import settings, slots
 from scripts.experiments.ssl_report import write_report
-from scripts.experiments.ssl_test import add_scores, is_scored, patients_of, withheld
+from scripts.experiments.ssl_scores import add_scores, is_scored, patients_of, withheld
 
 ARMS_FILE = Path(__file__).with_name("ssl_arms.json")
 SPLIT = "scripts/data/splits/acdc_ssl4mis.json"
@@ -182,12 +182,15 @@ class _Further:
 
 
 def _further(jobs: Sequence[CellJob], options: argparse.Namespace) -> list[_Further]:
-    found = []
+    """Whom ``--test_dir`` and ``--withheld`` ask for."""
+    if options.test_dir is None and not options.withheld:
+        return []
+    splits, found = {job.spec.name: _sections(job) for job in jobs}, []
     if options.test_dir is not None:
-        tested = {job.spec.name: patients_of(options.test_dir, _sections(job)) for job in jobs}
+        tested = {name: patients_of(options.test_dir, split) for name, split in splits.items()}
         found.append(_Further("test", options.test_dir, tested))
     if options.withheld:
-        unlabeled = {job.spec.name: withheld(options.dataset_dir, _sections(job)) for job in jobs}
+        unlabeled = {name: withheld(options.dataset_dir, split) for name, split in splits.items()}
         found.append(_Further("unlabeled", options.dataset_dir, unlabeled))
     return found
 

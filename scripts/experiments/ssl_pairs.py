@@ -69,7 +69,7 @@ def pairs(
             left.append(
                 f"Not paired: {what}, which {second} has with another processor, number of threads, precision or number of updates."
             )
-        elif withheld and scored_patients(cell, split) != scored_patients(other, split):
+        elif scored_patients(cell, split) != scored_patients(other, split):
             left.append(
                 f"Not paired: {what}, since it and that of {second} have no scores of the same unlabelled patients."
             )

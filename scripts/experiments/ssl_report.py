@@ -67,12 +67,12 @@ def tables(rows: Sequence[Row], references: Sequence[str] = (REFERENCE,)) -> lis
 
 def _with_one_component(rows: Iterable[Row]) -> list[Row]:
     """Those of the ``rows`` that have such scores, with these."""
-    return [row for row in (row.with_one_component() for row in rows) if row]
+    return list(filter(None, map(Row.with_one_component, rows)))
 
 
 def _withheld(rows: Iterable[Row]) -> list[Row]:
     """Those of the ``rows`` that have scores of the unlabelled patients, with these."""
-    return [row for row in (row.with_withheld() for row in rows) if row]
+    return list(filter(None, map(Row.with_withheld, rows)))
 
 
 def _of_arms(

@@ -44,7 +44,7 @@ class Row:
 
     def with_withheld(self) -> "Row | None":
         """The same arm with the scores of the unlabelled patients, None unless all its cells have them, of the same ones."""
-        return replace(self, split="unlabeled") if _samescored_patients(self.cells, "unlabeled") else None
+        return replace(self, split="unlabeled") if _same_patients(self.cells, "unlabeled") else None
 
     def _scores(self, cell: Mapping[str, Any]) -> Mapping[str, Any]:
         scores = scores_of(cell, self.split, self.one_component)
@@ -141,10 +141,11 @@ def scores_of(cell: Mapping[str, Any], split: str, one_component: bool) -> Mappi
 
 
 def _split_of(cells: Sequence[Mapping[str, Any]]) -> str:
-    return "test" if _samescored_patients(cells, "test") else "validation"
+    """ "test" if all cells were scored on the same test patients, else "validation"."""
+    return "test" if _same_patients(cells, "test") else "validation"
 
 
-def _samescored_patients(cells: Sequence[Mapping[str, Any]], split: str) -> bool:
+def _same_patients(cells: Sequence[Mapping[str, Any]], split: str) -> bool:
     """Whether all cells have scores of ``split``, of the same patients."""
     patients = {scored_patients(cell, split) for cell in cells}
     return len(patients) == 1 and () not in patients

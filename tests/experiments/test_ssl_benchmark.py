@@ -18,7 +18,7 @@ from scripts.experiments.job import ROOT, read_job
 from scripts.experiments.runner import Outcome, Runner
 from scripts.experiments.ssl_benchmark import SCALES, SPLIT, cells, parser, read_arms
 from scripts.experiments.ssl_rows import METRICS
-from scripts.experiments.ssl_test import add_scores, patients_of, scores, withheld
+from scripts.experiments.ssl_scores import add_scores, patients_of, scores, withheld
 
 
 def specs(*arguments: str) -> list:
