@@ -1,6 +1,9 @@
-"""A setting that nothing reads is refused before any work."""
+"""A setting that nothing reads is refused before any work, and what the documents and the experiments give is read."""
 
+import ast
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,8 @@ from monai.bundle import ConfigWorkflow
 from running import ROOT, bundle_command
 
 from scripts.errors import input_error_in
+from scripts.experiments import ssl_benchmark
+from scripts.experiments.grid import GRIDS, CellSpec, read_grid
 
 CONFIGS = ROOT / "configs"
 
@@ -67,3 +72,42 @@ def test_overlay_may_have_keys_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError) as caught:
         initialized("train.json", overlay, slownes=10)
     assert "Did you mean --slowness?" in str(input_error_in(caught.value))
+
+
+def documented_commands() -> list[str]:
+    """What follows ``monai.bundle run`` in the documents, up to the end of the command, its shell variables filled in."""
+    commands = []
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for name, value in re.findall(r"^(\w+)='(.*)'$", text, re.MULTILINE):
+            text = text.replace(f"${name} ", f"{value} ")
+        found = re.findall(r"monai\.bundle run \w+ ([^`\n]*--config_file[^`\n]*)", text)
+        commands += [command.partition(" #")[0] for command in found]
+    return commands
+
+
+@pytest.mark.parametrize("command", documented_commands())
+def test_settings_of_documented_commands_exist(command: str) -> None:
+    words = shlex.split(command)
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    files = given.pop("--config_file")
+    settings = {key.removeprefix("--").replace("#", "__"): value for key, value in given.items()}
+    configs = ast.literal_eval(files) if files.startswith("[") else [files]
+    names = [Path(config).name for config in configs]
+    initialized(*(name for name in names if name != "multi_gpu_train.json"), **settings)  # which would wait for others
+
+
+def experiments() -> list[CellSpec]:
+    """The first cell of each arm of the benchmark, at both scales, and of each data set and arm of the paper's grids."""
+    arms = list(ssl_benchmark.read_arms())
+    found = [cell for path in sorted(GRIDS.glob("*.json")) for cell in read_grid(path).cells()]
+    for scale in ssl_benchmark.SCALES:
+        options = ["--dataset_dir", "none", "--scale", scale, "--method", *arms]
+        found += ssl_benchmark.cells(ssl_benchmark.parser().parse_args(options))
+    return list({(cell.grid, cell.dataset, cell.arm): cell for cell in reversed(found)}.values())
+
+
+@pytest.mark.parametrize("cell", experiments(), ids=lambda cell: f"{cell.grid} {cell.dataset} {cell.arm}")
+def test_settings_of_experiments_exist(cell: CellSpec) -> None:
+    settings = {key.replace("#", "__"): value for key, value in cell.settings.items()}
+    initialized("train.json", *(Path(config).name for config in cell.configs), **settings)

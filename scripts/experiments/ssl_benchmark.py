@@ -51,10 +51,12 @@ SCALES: dict[str, dict[str, Any]] = {
         "batch_size": 12,
         "max_epochs": 200,
         "val_interval": 5,
-        "unet_features": [32, 64, 128, 256, 512, 32],
     },
 }
 """Settings of ``configs/train.json``. An epoch is all training slices once, labelled or not."""
+UNET = "configs/network_unet.json"
+UNETS: dict[str, dict[str, Any]] = {"small": {}, "full": {"unet_features": [32, 64, 128, 256, 512, 32]}}
+"""Further settings of the arms that have this network."""
 DEFAULT_METHODS = ("supervised", "mean teacher", "cycle teacher")
 OPTIONS = {
     "labeled_patients": "--labeled_patients",
@@ -102,11 +104,12 @@ def cells(options: argparse.Namespace) -> list[CellSpec]:
     for seed in options.seeds:
         for count in options.labeled_patients:
             for name in options.method:
-                percent = round(100 * count / TRAINING_PATIENTS, 2)
+                arm, percent = arms[name], round(100 * count / TRAINING_PATIENTS, 2)
+                network = UNETS[options.scale] if UNET in arm.configs else {}
                 chosen = {"labeled_patients": count, "seed": seed}
-                chosen_settings = {**COMMON, **scale, **arms[name].settings, **chosen, **further}
+                chosen_settings = {**COMMON, **scale, **network, **arm.settings, **chosen, **further}
                 cell = cell_name("ACDC", name, count, seed)
-                found.append(CellSpec(grid, cell, "ACDC", name, percent, seed, arms[name].configs, chosen_settings))
+                found.append(CellSpec(grid, cell, "ACDC", name, percent, seed, arm.configs, chosen_settings))
     return found
 
 

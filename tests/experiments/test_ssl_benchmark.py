@@ -16,7 +16,7 @@ from scripts.errors import InputError
 from scripts.experiments import runner, ssl_benchmark
 from scripts.experiments.job import ROOT, read_job
 from scripts.experiments.runner import Outcome, Runner
-from scripts.experiments.ssl_benchmark import SCALES, SPLIT, cells, parser, read_arms
+from scripts.experiments.ssl_benchmark import SCALES, SPLIT, UNET, cells, parser, read_arms
 from scripts.experiments.ssl_rows import METRICS
 from scripts.experiments.ssl_scores import add_scores, patients_of, scores, withheld
 
@@ -125,8 +125,10 @@ def test_every_arm_can_be_built(name: str, make_training: Callable, tmp_path: Pa
     """With its overlays and settings, on the phantom."""
     arm = read_arms()[name]
     own = {"blocks", "size", "spacing", "filters", "discriminator_filters"}
-    tiny = {"unet_features": [2, 2, 2, 2, 2, 2], "labeled_fraction": 0.4}
-    settings = {key: value for key, value in arm.settings.items() if key not in own} | tiny
+    network = {"unet_features": [2, 2, 2, 2, 2, 2]} if UNET in arm.configs else {}
+    settings = (
+        {key: value for key, value in arm.settings.items() if key not in own} | network | {"labeled_fraction": 0.4}
+    )
     configs = [str(ROOT / config) for config in ("configs/train.json", *arm.configs)]
     workflow = make_training(config_file=configs, **{key.replace("#", "__"): value for key, value in settings.items()})
     weights = workflow.parser.get_parsed_content("objective").weights
