@@ -1,22 +1,18 @@
-"""What a config knows of itself: its flags, its own text, the definition of a component, the settings that it has."""
+"""What a config knows of itself: its flags, its own text, the definition of a component."""
 
 import inspect
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
-from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from torch import nn
 
 from scripts.errors import InputError, root_cause
 
 FLAGS = {"true": True, "false": False}
 NOT_ARGUMENTS = ("_requires_", "_desc_", "_disabled_")
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
 def flag(value: object, name: str) -> bool:
@@ -88,45 +84,6 @@ def given(id: str) -> Any:
 def executed_config() -> dict:
     """The config being evaluated, files merged and command line applied, expressions as written: it can be run again."""
     return json.loads(json.dumps(executing_parser().get(), default=str))
-
-
-def refuse_unknown_settings(config: str) -> None:
-    """Refuse a misspelt setting, which MONAI takes for a new key of the config being evaluated, and nothing reads.
-
-    A key is known if ``config`` has it, or something refers to it, as overlays do to what they add; so is one that begins
-    with "_", a comment. Looked at are the top level and the sections within which something is referred to (``train``).
-    What a component does not take it refuses itself.
-
-    Args:
-        config: name of the file in ``configs`` that the workflow is made of, before overlays and command line.
-
-    Raises:
-        InputError: for the first key that is not known.
-    """
-    ours = json.loads((CONFIGS / config).read_text()) | DEFAULT_MLFLOW_SETTINGS["configs"]
-    evaluated = executing_parser().get()
-    ids = list(_ids(evaluated))
-    references = re.findall(r"@(\w+)(?:(?:#|::)(\w+))?", json.dumps(evaluated, default=str))
-    known = set(_ids(ours)) | {key for key, _ in references} | {f"{section}#{key}" for section, key in references}
-    sections = {section for section, key in references if key and f"{section}#_target_" not in ids}
-    for id in ids:
-        section, _, key = id.rpartition("#")
-        if id not in known and not re.search("(^|#)_", id) and (not section or section in sections):
-            shallowest_last = sorted(reversed(ids), key=lambda other: -other.count("#"))
-            names = {other.rpartition("#")[2]: other for other in shallowest_last if other != id}
-            alike = get_close_matches(key, names, n=1)
-            raise InputError(
-                f"--{id} is no setting of configs/{config} or of an overlay that was given: nothing would read it. "
-                + (f"Did you mean --{names[alike[0]]}?" if alike else "Leave it out, or see there what there is.")
-            )
-
-
-def _ids(config: Mapping[str, Any], section: str = "") -> Iterator[str]:
-    """Ids of all keys within ``config``, as the command line has them ("train#trainer#seed")."""
-    for key, value in config.items():
-        yield section + key
-        if isinstance(value, dict):
-            yield from _ids(value, f"{section}{key}#")
 
 
 def build(definition: Mapping[str, Any]) -> nn.Module:

@@ -22,6 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "likelihood": set(),
     "files": {"errors"},
     "configuration": {"errors"},
+    "unknown_settings": {"errors", "configuration"},
     # Side by side: none knows another, or the trainer.
     "networks": BASE,
     "objectives": BASE,

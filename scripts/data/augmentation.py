@@ -8,7 +8,7 @@ parameters are drawn for each image by itself.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import pi
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,10 +102,6 @@ class Tint:
 
     def __call__(self, images: Tensor, random: Generator) -> Tensor:
         """Images (B, C, H, W) float of any range, changed; the range stays about the same."""
-        return self.look(images, random)(images)
-
-    def look(self, images: Tensor, random: Generator) -> "Look":
-        """What is drawn for these images, to be given to them, or to others that show the same with something changed."""
         count = len(images)
 
         def drawn() -> Tensor:
@@ -113,38 +109,13 @@ class Tint:
 
         low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
         extent = (high - low).clamp(min=1e-6)
-        gamma = self.gamma ** drawn()
-        mean = (((images - low) / extent) ** gamma * extent + low).mean((1, 2, 3), keepdim=True)
-        contrast, shift = self.contrast ** drawn(), self.brightness * extent * drawn()
-        blur = (0.25 + 0.75 * drawn()) * self.blur
-        noise = torch.randn(images.shape, generator=random, device=random.device)
-        return Look(low, extent, gamma, mean, contrast, shift, blur, self.noise * extent * drawn().abs() * noise)
-
-
-class Look(NamedTuple):
-    """A tint that was drawn for some images; call it with images of their shape.
-
-    Attributes:
-        low, extent: of their intensities. gamma, mean, contrast, shift, blur: (B, 1, 1, 1) float; ``mean`` is what the contrast
-            keeps, ``blur`` the share of the smooth image. noise: (B, C, H, W) float, added last.
-    """
-
-    low: Tensor
-    extent: Tensor
-    gamma: Tensor
-    mean: Tensor
-    contrast: Tensor
-    shift: Tensor
-    blur: Tensor
-    noise: Tensor
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) float, tinted; what is darker than ``low`` is taken for it, since it has no power."""
-        share = (images - self.low) / self.extent
-        images = (share.clamp(min=1e-12) ** self.gamma).where(share > 0, 0) * self.extent + self.low
-        images = (images - self.mean) * self.contrast + self.mean + self.shift
+        images = ((images - low) / extent) ** (self.gamma ** drawn()) * extent + low
+        mean = images.mean((1, 2, 3), keepdim=True)
+        images = (images - mean) * self.contrast ** drawn() + mean + self.brightness * extent * drawn()
         smooth = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-        return images + self.blur * (smooth - images) + self.noise
+        images = images + (0.25 + 0.75 * drawn()) * self.blur * (smooth - images)
+        noise = torch.randn(images.shape, generator=random, device=random.device)
+        return images + self.noise * extent * drawn().abs() * noise
 
 
 STRONG = Tint(contrast=1.6, brightness=0.2, gamma=1.6, blur=1.0, noise=0.06)
@@ -157,8 +128,7 @@ class BatchAugmentation:
 
     ``image`` with ``label``, and ``unlabeled_image`` where it is, are warped and weakly tinted. With ``views`` come
 
-    - ``plain_image``, ``plain_unlabeled_image`` (B, C, H, W): the same warped images without a tint;
-    - ``strong_image``, ``strong_unlabeled_image`` (B, C, H, W): under a strong one, which is ``unlabeled_look`` for the second;
+    - ``strong_image``, ``strong_unlabeled_image`` (B, C, H, W): the same warped images under a strong tint;
     - ``mix`` (B, 1, H, W) bool: a random box, for mixing two images (CutMix);
     - ``other_label`` (B, H, W) int64: labels of the batch under a further warp, shapes that no labelled image has.
 
@@ -201,16 +171,14 @@ class BatchAugmentation:
         warped, done["label"] = _warped(image, grid), _warped_label(label, grid)
         done["image"] = self.weak(warped, random)
         if self.views:
-            done["plain_image"], done["strong_image"] = warped, self.strong(warped, random)
+            done["strong_image"] = self.strong(warped, random)
             done["other_label"] = _warped_label(done["label"], self.shapes.grid(len(image), size, random))
         if "unlabeled_image" in batch:
             others = batch["unlabeled_image"]
             warped = _warped(others, self.warp.grid(len(others), size, random))
             done["unlabeled_image"] = self.weak(warped, random)
             if self.views:
-                look = self.strong.look(warped, random)
-                done["plain_unlabeled_image"], done["strong_unlabeled_image"] = warped, look(warped)
-                done["unlabeled_look"] = look
+                done["strong_unlabeled_image"] = self.strong(warped, random)
                 done["mix"] = boxes(len(warped), size, random, self.box)
         return done
 

@@ -55,7 +55,7 @@ SCALES: dict[str, dict[str, Any]] = {
 }
 """Settings of ``configs/train.json``. An epoch is all training slices once, labelled or not."""
 UNET = "configs/network_unet.json"
-UNETS: dict[str, dict[str, Any]] = {"small": {}, "full": {"unet_features": [32, 64, 128, 256, 512, 32]}}
+OF_UNET: dict[str, dict[str, Any]] = {"small": {}, "full": {"unet_features": [32, 64, 128, 256, 512, 32]}}
 """Further settings of the arms that have this network."""
 DEFAULT_METHODS = ("supervised", "mean teacher", "cycle teacher")
 OPTIONS = {
@@ -105,7 +105,7 @@ def cells(options: argparse.Namespace) -> list[CellSpec]:
         for count in options.labeled_patients:
             for name in options.method:
                 arm, percent = arms[name], round(100 * count / TRAINING_PATIENTS, 2)
-                network = UNETS[options.scale] if UNET in arm.configs else {}
+                network = OF_UNET[options.scale] if UNET in arm.configs else {}
                 chosen = {"labeled_patients": count, "seed": seed}
                 chosen_settings = {**COMMON, **scale, **network, **arm.settings, **chosen, **further}
                 cell = cell_name("ACDC", name, count, seed)

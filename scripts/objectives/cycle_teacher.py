@@ -3,8 +3,7 @@
 The paper's two generators, two discriminators and two cycles (``scripts.objectives.cyclegan``), with what ACDC showed them to
 lack. ``docs/method.md`` gives the equations and what each piece is worth. S is the segmentor, T the teacher (the moving average of S),
 G the image generator, D_S and D_I the discriminators; (x, y) is a labelled pair, x' an unlabelled image, both under a strong
-tint where G is concerned (or none, by ``tint``), y^ a warped label (or, by ``shapes``, what T sees in another unlabelled image), E a region
-around a heart.
+tint where G is concerned, y^ a warped label (or, by ``shapes``, what T sees in another unlabelled image), E a region around a heart.
 
 The image cycle cannot close through a mask of a few classes, since the texture of the background is not in it. So G is given the
 surroundings, and what shade each class has in the image: it sees a window of the image in which E is painted in these shades by the
@@ -16,7 +15,6 @@ two cannot agree on a code.
 from collections.abc import Callable, Mapping, Set
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from scripts.configuration import flag
@@ -28,7 +26,6 @@ from scripts.objectives.cycle_terms import (
     image_cycle,
     image_discrimination,
     mask_cycle,
-    share_of_items,
 )
 from scripts.objectives.cyclegan import (
     image_adversarial,
@@ -51,8 +48,6 @@ from scripts.objectives.terms import (
 MASK_INPUTS = ("detached", "straight-through", "soft")
 IMAGE_INPUTS = ("detached", "attached")
 SHAPES = ("labels", "both")
-HEARTS = ("alone", "mixed")
-TINTS = ("before", "after")
 
 
 class CycleTeacherObjective(MeanTeacherObjective):
@@ -75,13 +70,6 @@ class CycleTeacherObjective(MeanTeacherObjective):
             (the paper): then G is trained, too, to render what S can read.
         shapes: which hearts are rendered: of "labels", the warped ones, or of "both": in every second item what T sees in the
             unlabelled image before it, if T is sure of most of it. It is the label of what is rendered, so T need not be right.
-        hearts: how S is shown rendered hearts: "alone", in images of their own beside the mixed ones; or "mixed", in those of the
-            first half of the items, where G's image takes the place of x' and ``mask_cycle`` that of ``consistency``, so that S is
-            shown no more images than the mean teacher's. Both terms are of their items, times the share of these, so with weights of
-            1 all count alike. As cycles end, these items become fewer (of 2 or 3 in a batch the one stays until then), and the term
-            does not fade.
-        tint: whether images are strongly tinted "before" hearts are rendered into them, or "after", so that G and D_I see them without
-            a tint, and blur and noise are the same in what is rendered and around it.
         confidence: of the teacher, in [0, 1], below which a pixel teaches nothing.
         rendering: ``scripts.objectives.rendering.Rendering``, or a mapping of its names.
         warm_up, ramp: shares of the training, before the unsupervised terms begin and until they have their full weight.
@@ -90,10 +78,9 @@ class CycleTeacherObjective(MeanTeacherObjective):
 
     Raises:
         TypeError: for a weight, or a setting of ``rendering``, of an unknown name.
-        InputError: for another ``mask_input``, ``image_input``, ``shapes``, ``hearts`` or ``tint``, hearts "mixed" and images
-            "attached", a share outside [0, 1], an ``end`` before ``warm_up``, no teacher, no background, or weights that leave nothing
-            to train at some time; see ``Rendering``; in ``translate`` for a batch without boxes, or of one item, where a term mixes
-            items.
+        InputError: for another ``mask_input``, ``image_input`` or ``shapes``, a share outside [0, 1], an ``end`` before ``warm_up``, no
+            teacher, no background, or weights that leave nothing to train at some time; see ``Rendering``; in ``translate`` for a
+            batch without boxes, or of one item, where a term mixes items.
     """
 
     weights_type: ClassVar[type[Weights]] = CycleTeacherWeights
@@ -120,8 +107,6 @@ class CycleTeacherObjective(MeanTeacherObjective):
         mask_input: str = "detached",
         image_input: str = "detached",
         shapes: str = "labels",
-        hearts: str = "alone",
-        tint: str = "before",
         confidence: float = 0.9,
         rendering: Rendering | Mapping[str, Any] | None = None,
         warm_up: float = 0.0,
@@ -150,21 +135,12 @@ class CycleTeacherObjective(MeanTeacherObjective):
             ("mask_input", mask_input, MASK_INPUTS),
             ("image_input", image_input, IMAGE_INPUTS),
             ("shapes", shapes, SHAPES),
-            ("hearts", hearts, HEARTS),
-            ("tint", tint, TINTS),
         ):
             if choice not in choices:
                 raise InputError(f"{name} must be one of {', '.join(choices)}, got {choice!r}.")
-        if hearts == "mixed" and image_input == "attached":
-            raise InputError(
-                "with --objective#hearts mixed, rendered images must be detached, or all terms of mixed images would train the image "
-                "generator: give --image_input detached, or --objective#hearts alone."
-            )
         self.mask_input = mask_input
         self.image_input = image_input
         self.shapes = shapes
-        self.mixes_hearts = hearts == "mixed" and "mask_cycle" in self.weights.active()
-        self.tint = tint
         self.rendering = rendering if isinstance(rendering, Rendering) else Rendering(**(rendering or {}))
         self.end = end
         self.fade = fade
@@ -174,8 +150,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
         self._merge["image_generator"] = not has_batch_statistics(image_generator)
 
     def schedule(self, progress: float) -> dict[str, Any]:
-        """The mean teacher's, and ``left``, the further factor of the terms that end (or of the number of mixed hearts), and
-        ``passing``, whether it is more than 0."""
+        """The mean teacher's, and ``left``, the further factor of the terms that end, and ``passing``, whether it is more than 0."""
         faded = self.end + self.fade
         left = 1.0 if progress < self.end else max(0.0, faded - progress) / self.fade if self.fade else 0.0
         return super().schedule(progress) | {"left": left, "passing": left > 0}
@@ -186,23 +161,23 @@ class CycleTeacherObjective(MeanTeacherObjective):
         return active if batch.get("passing", True) else active - PASSING
 
     def translate(self, batch: Mapping[str, Tensor], everything: bool = False) -> dict[str, Tensor]:
-        """Both generators, both ways, in two passes of S and one of T and G; with hearts "mixed" in one of S and two of G.
+        """Both generators, both ways, in two passes of S and one of T and G.
 
         Returns:
             What is needed of the mean teacher's; ``unlabeled_logits`` S(x'); the ``generated_mask`` of its mixed images;
             ``restored_image`` G(y, x) in ``restored_region``; ``reconstructed_image`` G(T(x'), x'), or of S(x') by ``mask_input``, in
             ``cycled_region``, of which T is sure in ``closed_region``; ``generated_image`` G(y^, x') in ``rendered_region`` with its ``rendered_label``; and
-            ``reconstructed_logits`` S of it, tinted by then. With hearts "mixed" S is shown it in ``mixed_image`` instead, at i and B + i
-            for the items i of ``with_hearts``, (B,) bool.
+            ``reconstructed_logits`` S of it.
         """
         t = super().translate(batch, everything)
         batch = with_views(batch)
         needed = self._needed(batch, everything)
         if "generated_mask" in needed:
             t["generated_mask"] = straight_through_one_hot(t["mixed_logits"].float().softmax(1))
-        t |= self._render(batch, t, needed - t.keys())
+        t |= self._render(batch, t, needed)
         if "reconstructed_logits" in needed:
-            t["reconstructed_logits"] = self.generators["segmentor"](self._shown(batch, t["generated_image"]))
+            image = t["generated_image"].detach() if self.image_input == "detached" else t["generated_image"]
+            t["reconstructed_logits"] = self.generators["segmentor"](image)
         return t
 
     def fakes(self, t: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
@@ -227,42 +202,24 @@ class CycleTeacherObjective(MeanTeacherObjective):
             terms["mask_discriminator"] = mask_discrimination(score(real), score(fake), valid_pixels(label))
         if "image_discriminator" in fakes:
             score, (fake, region) = self.discriminators["image_discriminator"], fakes["image_discriminator"]
-            real = self._scenery(batch)[1]
+            real = batch["strong_unlabeled_image"]
             terms["image_discriminator"] = image_discrimination(score(real), score(fake), region)
         return terms
 
     def _terms(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor]) -> dict[str, Callable[[], Tensor]]:
         score_mask, score_image = self.discriminators["mask_discriminator"], self.discriminators["image_discriminator"]
-        label, (x, unlabeled) = batch["label"], self._scenery(batch)
-        terms = super()._terms(batch, t) | {
+        x, label = batch["strong_image"], batch["label"]
+        return super()._terms(batch, t) | {
             "image_reconstruction": lambda: image_reconstruction(
                 t["restored_image"], x, t["restored_region"] & valid_pixels(label)
             ),
-            "image_cycle": lambda: image_cycle(t["reconstructed_image"], unlabeled, t["closed_region"]),
+            "image_cycle": lambda: image_cycle(
+                t["reconstructed_image"], batch["strong_unlabeled_image"], t["closed_region"]
+            ),
             "mask_cycle": lambda: mask_cycle(t["reconstructed_logits"], t["rendered_label"]),
             "mask_adversarial": lambda: mask_adversarial(score_mask(t["generated_mask"])),
             "image_adversarial": lambda: image_adversarial(score_image(t["generated_image"]), t["rendered_region"]),
         }
-        if "with_hearts" in t:
-            terms["consistency"] = lambda: share_of_items(~t["with_hearts"], t["mixed_logits"], t["mixed_label"])
-            terms["mask_cycle"] = lambda: share_of_items(t["with_hearts"], t["mixed_logits"], t["mixed_label"])
-        return terms
-
-    def _mixed_in(self, batch: Mapping[str, Tensor], t: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        image, label = super()._mixed_in(batch, t)
-        if not (self.mixes_hearts and "mask_cycle" in self.active(batch)):
-            return image, label
-        t |= self._render(batch, t, {"generated_image"})
-        count = batch.get("left", 1) * (len(label) // 2)
-        first = torch.arange(len(label), device=label.device) < count
-        chosen = t["with_hearts"] = first & t["rendered_region"].flatten(1).any(1)
-        image = self._shown(batch, t["generated_image"]).where(chosen.view(-1, 1, 1, 1), image)
-        return image, t["rendered_label"].where(chosen.view(-1, 1, 1), label)
-
-    def _shown(self, batch: Mapping[str, Any], generated_image: Tensor) -> Tensor:
-        """G's image as S is shown it, by ``image_input`` and ``tint``."""
-        image = generated_image.detach() if self.image_input == "detached" else generated_image
-        return batch["unlabeled_look"](image) if self.tint == "after" and "unlabeled_look" in batch else image
 
     def _images(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor], needed: set[str]) -> dict[str, Tensor]:
         images = super()._images(batch, t, needed)
@@ -274,12 +231,7 @@ class CycleTeacherObjective(MeanTeacherObjective):
         needed = super()._needed(batch, everything)
         if self.mask_input != "detached" and "reconstructed_image" in needed:
             needed = needed | {"unlabeled_logits"}
-        if self.mixes_hearts and "reconstructed_logits" in needed and not everything:
-            needed = needed - {"reconstructed_logits"} | {"mixed_logits"}
         return needed
-
-    def _mixing_terms(self) -> Set[str]:
-        return super()._mixing_terms() | ({"mask_cycle"} if self.mixes_hearts else set())
 
     def _check(self, batch: Mapping[str, Tensor]) -> None:
         super()._check(batch)
@@ -288,20 +240,10 @@ class CycleTeacherObjective(MeanTeacherObjective):
                 "mask_adversarial compares mixes of two labelled images, and a batch has one: give --batch_size 2 or more, or "
                 "--weights#mask_adversarial 0."
             )
-        if self.mixes_hearts and len(batch["label"]) < 2:
-            raise InputError(
-                "hearts are mixed with half of the items, and a batch has one: give --batch_size 2 or more, or --objective#hearts alone."
-            )
 
     def _strength(self, name: str, batch: Mapping[str, Any]) -> Any:
         strength = super()._strength(name, batch)
-        fading = PASSING - {"mask_cycle"} if self.mixes_hearts else PASSING
-        return strength * batch.get("left", 1) if name in fading else strength
-
-    def _scenery(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The labelled and the unlabelled images that G and D_I are shown, (B, C, H, W), by ``tint``."""
-        view = "strong" if self.tint == "before" else "plain"
-        return batch[f"{view}_image"], batch[f"{view}_unlabeled_image"]
+        return strength * batch.get("left", 1) if name in PASSING else strength
 
     def _cycled_mask(self, t: Mapping[str, Tensor]) -> Tensor:
         """What G sees in the image cycle, (B, K, H, W), by ``mask_input``."""
@@ -318,10 +260,10 @@ class CycleTeacherObjective(MeanTeacherObjective):
         """Images in which G repaints hearts, each with its region E, in one pass."""
         done: dict[str, Tensor] = {}
         scenes: dict[str, Scene] = {}
-        (image, unlabeled), how = self._scenery(batch), self.rendering
+        unlabeled, how = batch["strong_unlabeled_image"], self.rendering
         if "restored_image" in needed:
             done["restored_region"] = how.region(foreground(batch["label"]))
-            scenes["restored_image"] = how.scene(t["mask"], image, done["restored_region"], t["mask"])
+            scenes["restored_image"] = how.scene(t["mask"], batch["strong_image"], done["restored_region"], t["mask"])
         if "reconstructed_image" in needed:
             done["cycled_region"] = how.region(t["pseudo_label"] > 0)
             done["closed_region"] = done["cycled_region"] & valid_pixels(t["sure_label"])

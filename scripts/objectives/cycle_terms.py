@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from scripts.labels import VOID
 from scripts.objectives.mean_teacher import MeanTeacherWeights, consistency
 from scripts.objectives.terms import masked_mean
 
@@ -49,15 +48,3 @@ def mask_cycle(reconstructed_logits: Tensor, label: Tensor) -> Tensor:
     """Equation 7 on rendered hearts: cross-entropy and Dice loss, halved, of S(G(y^, x')) against y^ in E and what T is
     sure of outside, nearly always background. Of E alone, where hearts are half of the pixels, S would learn to see too many."""
     return consistency(reconstructed_logits, label)
-
-
-def share_of_items(items: Tensor, mixed_logits: Tensor, mixed_label: Tensor) -> Tensor:
-    """Consistency of the mixed images of some items, times their share of all.
-
-    Args:
-        items: (B,) bool.
-        mixed_logits: (2 B, K, H, W) of S, of item i at i and B + i.
-        mixed_label: (2 B, H, W) int64, 255 where nothing is asked.
-    """
-    label = mixed_label.where(items.repeat(2).view(-1, 1, 1), VOID)
-    return items.float().mean() * consistency(mixed_logits, label)

@@ -48,9 +48,7 @@ def consistency(logits: Tensor, label: Tensor) -> Tensor:
 def with_views(batch: Mapping[str, Any]) -> dict[str, Any]:
     """``batch``, its own images and labels standing for the views that it has not."""
     given = {
-        "plain_image": "image",
         "strong_image": "image",
-        "plain_unlabeled_image": "unlabeled_image",
         "strong_unlabeled_image": "unlabeled_image",
         "other_label": "label",
     }
@@ -147,9 +145,8 @@ class MeanTeacherObjective(SupervisedObjective):
         if "teacher" in needed:
             t["pseudo_label"], t["sure_label"] = self._teach(batch["unlabeled_image"])
         if "mixed_logits" in needed:
-            image, label = self._mixed_in(batch, t)
-            t["mixed_image"] = mixed(batch["strong_image"], image, batch["mix"])
-            t["mixed_label"] = mixed(batch["label"], label, batch["mix"].squeeze(1))
+            t["mixed_image"] = mixed(batch["strong_image"], batch["strong_unlabeled_image"], batch["mix"])
+            t["mixed_label"] = mixed(batch["label"], t["sure_label"], batch["mix"].squeeze(1))
         images = self._images(batch, t, needed)
         return t | forward_together(self.generators["segmentor"], self._merge["segmentor"], images)
 
@@ -167,10 +164,6 @@ class MeanTeacherObjective(SupervisedObjective):
             "consistency": lambda: consistency(t["mixed_logits"], t["mixed_label"]),
         }
 
-    def _mixed_in(self, batch: Mapping[str, Tensor], t: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """What labelled images are mixed with, (B, C, H, W), and its label, (B, H, W) int64; what is made for it is added to ``t``."""
-        return batch["strong_unlabeled_image"], t["sure_label"]
-
     def _images(self, batch: Mapping[str, Tensor], t: Mapping[str, Tensor], needed: set[str]) -> dict[str, Tensor]:
         """What S is shown, by the name of its logits."""
         images = {"logits": batch["image"]}
@@ -185,16 +178,12 @@ class MeanTeacherObjective(SupervisedObjective):
 
     def _check(self, batch: Mapping[str, Tensor]) -> None:
         """Refuse what would fail once the unsupervised terms begin."""
-        mixing = sorted(self._mixing_terms())
+        mixing = sorted(self.of_mixed & self.weights.active())
         if mixing and "mix" not in batch:
             raise InputError(
                 f"the batch has no boxes to mix images by, for {' and '.join(mixing)}: give --augment true and "
                 "--augmentation#views true, or a weight of 0."
             )
-
-    def _mixing_terms(self) -> Set[str]:
-        """The terms with a weight that mix images."""
-        return self.of_mixed & self.weights.active()
 
     def _strength(self, name: str, batch: Mapping[str, Any]) -> Any:
         """By how much the term counts, a number or a scalar tensor (1 if the batch does not say)."""

@@ -18,8 +18,7 @@ from scripts.networks.patch_discriminator import PatchDiscriminator
 from scripts.networks.resnet_generator import ResNetGenerator
 from scripts.objectives.cycle_teacher import CycleTeacherObjective
 from scripts.objectives.cycle_terms import PASSING, CycleTeacherWeights, image_cycle
-from scripts.objectives.mean_teacher import MeanTeacherObjective, MeanTeacherWeights, consistency, mixed
-from scripts.objectives.regions import around
+from scripts.objectives.mean_teacher import MeanTeacherObjective, MeanTeacherWeights
 from scripts.objectives.rendering import Rendering
 from scripts.training.averaging import average_of
 from scripts.training.losses import StepLosses
@@ -181,27 +180,6 @@ def test_real_and_rendered_images_are_judged_over_the_same_region(batch: dict[st
     region, (real, fake) = t["rendered_region"], scores
     expected = 0.5 * (((real - 1)[region] ** 2).mean() + (fake[region] ** 2).mean())
     assert float(term.detach()) == pytest.approx(float(expected), rel=1e-5)
-
-
-def test_images_can_be_tinted_after_hearts_are_rendered_into_them(batch: dict[str, Tensor]) -> None:
-    plain, look = batch["plain_unlabeled_image"], batch["unlabeled_look"]
-    made, seen, judged = objective(tint="after"), [], []
-    made.generators["segmentor"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    made.discriminators["image_discriminator"].register_forward_pre_hook(lambda _, inputs: judged.append(inputs[0]))
-    t = made.translate(batch)
-    region = t["rendered_region"]
-    assert torch.equal(t["generated_image"][~region], plain[~region])
-    assert torch.equal(seen[-1], look(t["generated_image"]))
-    far = ~around(region.squeeze(1), 1)  # beyond what the blur carries over
-    assert torch.equal(seen[-1][far], batch["strong_unlabeled_image"][far]), "blur and noise are the surroundings' own"
-    made.discriminator_terms(batch, t, made.fakes(t))
-    assert torch.equal(judged[0], plain)
-
-
-def test_tints_before_are_what_a_batch_without_views_has(batch: dict[str, Tensor]) -> None:
-    bare = {name: batch[name] for name in ("image", "label", "unlabeled_image", "mix")}
-    made = [objective(tint=tint).translate(bare) for tint in ("before", "after")]
-    assert torch.equal(made[0]["reconstructed_logits"], made[1]["reconstructed_logits"])
 
 
 def test_the_image_cycle_looks_at_its_pixels_alone() -> None:
@@ -430,96 +408,6 @@ def test_every_second_rendered_heart_may_be_the_teachers_of_another_image(batch:
         assert torch.equal(both["rendered_label"][item], plain["rendered_label"][item])
 
 
-def test_rendered_hearts_can_be_shown_within_the_mixed_images_of_the_first_half(batch: dict[str, Tensor]) -> None:
-    batch, seen = times(4, batch), []
-    made = objective(hearts="mixed")
-    made.generators["segmentor"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    t = made.translate(batch)
-    assert len(seen) == 1, "S is shown labelled and mixed images, and no more"
-    assert "reconstructed_logits" not in t
-    assert t["with_hearts"].tolist() == [True, True, False, False]
-    chosen = t["with_hearts"].view(-1, 1, 1, 1)
-    image = t["generated_image"].where(chosen, batch["strong_unlabeled_image"])
-    label = t["rendered_label"].where(chosen.squeeze(1), t["sure_label"])
-    assert torch.equal(seen[0][4:], mixed(batch["strong_image"], image, batch["mix"]))
-    assert torch.equal(t["mixed_label"], mixed(batch["label"], label, batch["mix"].squeeze(1)))
-    assert not torch.equal(t["generated_image"][:2], batch["strong_unlabeled_image"][:2])
-    fake = made.fakes(t)["mask_discriminator"][0]
-    assert torch.equal(fake.argmax(1), t["mixed_logits"].argmax(1)), "D_S judges all mixed images"
-
-
-@pytest.mark.parametrize("confidence", [0.0, 0.9])
-def test_mixed_hearts_are_the_mask_cycles_and_the_other_images_those_of_consistency(
-    confidence: float, batch: dict[str, Tensor]
-) -> None:
-    batch = times(3, batch)
-    made = objective(hearts="mixed", confidence=confidence)
-    t = made.translate(batch)
-    terms = made.generator_terms(batch, t)
-    for name, items, share in (("mask_cycle", [0, 3], 1 / 3), ("consistency", [1, 2, 4, 5], 2 / 3)):
-        expected = share * consistency(t["mixed_logits"][items], t["mixed_label"][items])
-        assert float(terms[name].detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
-
-
-def test_no_term_of_mixed_hearts_trains_the_generator(batch: dict[str, Tensor]) -> None:
-    made = objective(hearts="mixed")
-    terms = made.generator_terms(batch, made.translate(batch))
-    of_mixed = [terms[name] for name in ("mask_cycle", "consistency", "mask_adversarial")]
-    assert reached(made, torch.stack(of_mixed).sum()) == {"segmentor", "mask_discriminator"}
-    with pytest.raises(InputError, match="give --image_input detached, or --objective#hearts alone"):
-        objective(hearts="mixed", image_input="attached")
-
-
-def test_mixed_images_are_the_mean_teachers_where_no_heart_can_be_rendered(batch: dict[str, Tensor]) -> None:
-    made, without = objective(hearts="mixed", warm_up=0.1), objective(only("consistency", "segmentation"), warm_up=0.1)
-    blank = batch | {"unlabeled_image": batch["unlabeled_image"] * 0}
-    for given in (blank, batch | made.schedule(0.9)):
-        t, expected = made.translate(given), without.translate(given)
-        terms, plain = made.generator_terms(given, t), without.generator_terms(given, expected)
-        assert torch.equal(t["mixed_image"], expected["mixed_image"])
-        assert float(terms["consistency"].detach()) == pytest.approx(float(plain["consistency"].detach()), rel=1e-5)
-        assert float(terms.get("mask_cycle", torch.zeros(())).detach()) == 0
-    early = batch | made.schedule(0.05)
-    assert set(made.generator_terms(early, made.translate(early))) == set(TERMS) - UNSUPERVISED
-    unweighted = objective(ALL | {"mask_cycle": 0.0}, hearts="mixed").translate(batch)
-    assert torch.equal(unweighted["mixed_image"], without.translate(batch)["mixed_image"]), "hearts are D_I's alone"
-
-
-def test_mixed_hearts_become_fewer_as_the_cycles_end(batch: dict[str, Tensor]) -> None:
-    batch = times(4, batch)
-    made = objective(hearts="mixed", end=0.6, fade=0.2)
-    for progress, count in ((0.5, 2), (0.65, 2), (0.75, 1)):
-        now = batch | {name: torch.tensor(value) for name, value in made.schedule(progress).items()}
-        t = made.translate(now)
-        assert int(t["with_hearts"].sum()) == count
-        items = [*range(count), *range(4, 4 + count)]
-        expected = count / 4 * consistency(t["mixed_logits"][items], t["mixed_label"][items])
-        assert float(made.generator_terms(now, t)["mask_cycle"].detach()) == pytest.approx(
-            float(expected.detach()), rel=1e-5
-        )
-
-
-def test_mixed_hearts_are_tinted_after_rendering_if_that_is_asked(batch: dict[str, Tensor]) -> None:
-    t = objective(hearts="mixed", tint="after").translate(batch)
-    others = torch.stack([batch["unlabeled_look"](t["generated_image"])[0], batch["strong_unlabeled_image"][1]])
-    assert torch.equal(t["mixed_image"], mixed(batch["strong_image"], others, batch["mix"]))
-
-
-def test_the_panel_shows_the_mask_cycle_of_mixed_hearts_alone(batch: dict[str, Tensor]) -> None:
-    plain = {name: batch[name] for name in ("image", "label", "unlabeled_image")}
-    panels = [objective(hearts=hearts).translate(plain, everything=True) for hearts in ("alone", "mixed")]
-    assert panels[0].keys() == panels[1].keys()
-    assert torch.equal(panels[0]["reconstructed_logits"], panels[1]["reconstructed_logits"])
-
-
-def test_mixed_hearts_without_boxes_or_others_are_refused(batch: dict[str, Tensor]) -> None:
-    made = objective(only("mask_cycle"), hearts="mixed")
-    with pytest.raises(InputError, match=r"for mask_cycle: give --augment true"):
-        made.translate({name: batch[name] for name in ("image", "label", "unlabeled_image")})
-    with pytest.raises(InputError, match="hearts are mixed with half of the items, and a batch has one"):
-        made.translate(times(1, batch))
-
-
 def test_an_unknown_input_or_weight_is_refused() -> None:
     with pytest.raises(InputError, match="mask_input"):
         objective(mask_input="hard")
@@ -527,20 +415,15 @@ def test_an_unknown_input_or_weight_is_refused() -> None:
         objective(image_input="soft")
     with pytest.raises(InputError, match="shapes must be one of labels, both"):
         objective(shapes="teacher")
-    with pytest.raises(InputError, match="hearts must be one of alone, mixed"):
-        objective(hearts="beside")
-    with pytest.raises(InputError, match="tint must be one of before, after"):
-        objective(tint="both")
     with pytest.raises(TypeError, match="consistancy"):
         objective({"consistancy": 1.0})
 
 
-@pytest.mark.parametrize("hearts", ["alone", "mixed"])
 def test_compiled_it_has_one_program_for_each_phase_of_the_schedule(
-    hearts: str, batch: dict[str, Tensor], programs: list[torch.fx.GraphModule]
+    batch: dict[str, Tensor], programs: list[torch.fx.GraphModule]
 ) -> None:
     """Warm-up, all terms, the teacher alone, and the discriminators."""
-    made = objective(hearts=hearts, warm_up=0.1, ramp=0.2, end=0.6, fade=0.1)
+    made = objective(warm_up=0.1, ramp=0.2, end=0.6, fade=0.1)
     step, counts = StepLosses(made, "counting", torch.device("cpu")), {}
     for progress in (0.0, 0.05, 0.15, 0.25, 0.5, 0.62, 0.68, 0.75, 0.9):
         schedule = made.schedule(progress).items()
