@@ -45,12 +45,14 @@ def refuse_unknown_settings(config: str) -> None:
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Values at the top level of a config and in ``SECTIONS``, by their names on the command line."""
-    within = {f"{section}#{key}": value for section in SECTIONS for key, value in config.get(section, {}).items()}
+    sections = {name: config[name] for name in SECTIONS if isinstance(config.get(name), dict)}
+    within = {f"{name}#{key}": value for name, section in sections.items() for key, value in section.items()}
     return {str(key): value for key, value in config.items()} | within
 
 
 def _is_plain(value: object) -> bool:
-    """Whether it is a number, a text or a list of numbers, not a definition, or an expression such as a further step to run."""
+    """Whether it is anything but a mapping, a list of such, of lists or of text, or an expression; those can be steps to run,
+    or what a macro reads."""
     if isinstance(value, list):
         return not any(isinstance(part, str | list | dict) for part in value)
     return not isinstance(value, dict) and not str(value).startswith(("$", "@", "%"))
@@ -66,17 +68,17 @@ def _texts(config: object) -> Iterator[str]:
 
 
 def _setting_like(id: str, evaluated: Mapping[str, Any], read: Set[str]) -> str | None:
-    """The setting whose name is most like that of ``id``: a value at the top level, or what a component is given, or where that comes
-    from."""
+    """The setting whose name is most like that of ``id``: one at the top level, or what a component is given, or where it has that from."""
     found: dict[str, str] = {}
-    for name, value in evaluated.items():
-        if isinstance(value, dict) and not name.startswith("_"):
-            found = {str(key): f"{name}#{key}" for key in value if not str(key).startswith("_")} | found
-    found = {key: name for key, name in found.items() if name != id}
-    found |= {name: name for name, value in evaluated.items() if name in read and not isinstance(value, dict)}
-    alike = get_close_matches(id.rpartition("#")[2], found, n=1, cutoff=0.7)
-    if not alike:
-        return None
-    name, _, entry = found[alike[0]].partition("#")
-    source = str(evaluated[name].get(entry)) if entry else ""
-    return source[1:] if source.startswith("@") and source[1:] in read else found[alike[0]]
+    for name, mapping in evaluated.items():
+        for key, value in mapping.items() if isinstance(mapping, dict) and name != "_meta_" else ():
+            source = str(value).removeprefix("@")
+            if source in evaluated and value == f"@{source}":
+                found.setdefault(str(key), source)
+            elif _is_plain(value) and not str(key).startswith("_"):
+                found.setdefault(str(key), f"{name}#{key}")
+    found |= {
+        name: name for name, value in evaluated.items() if name in read and (isinstance(value, str) or _is_plain(value))
+    }
+    alike = get_close_matches(id.rpartition("#")[2], [key for key in found if found[key] != id], n=1, cutoff=0.7)
+    return found[alike[0]] if alike else None

@@ -43,11 +43,15 @@ def refusal(*configs: str | Path, **settings: Any) -> str:
         ("train.json", "lr", "learning_rate"),  # of both optimizers, where optimizer#lr is of one
         ("train.json", "in_channels", "image_channels"),
         ("train.json", "output", "output_dir"),
-        ("train.json", "train#handler", "train#handlers"),
+        ("train.json", "mask_cycle", "weights#mask_cycle"),
+        ("train.json", "dataset", "dataset_dir"),
+        ("train.json", "patients", None),  # not the record that the fingerprint keeps
+        ("train.json", "train#handler", None),
         ("train.json", "train#batch_size", "batch_size"),
         ("train.json", "nothing_like_it", None),
         ("method_mean_teacher.json", "confidence", "objective#confidence"),
         ("evaluate.json", "runs_dir", "run_dir"),
+        ("evaluate.json", "train", None),
         ("inference.json", "likelyhood", "likelihood"),
         ("inference.json", "output", "output_dir"),
         ("clinical.json", "likelihood", None),

@@ -2,7 +2,7 @@
 
 S is the segmentor, T the teacher, the moving average of S (Tarvainen and Valpola 2017); (x, y) is a labelled pair, x' an unlabelled
 image. S learns from boxes of the one in the other under a strong tint (CutMix, Yun et al. 2019; both ways round, Bai et al. 2023), with y in
-the labelled part and what T sees in the plain x' in the other. ``scripts.objectives.cycle_teacher`` adds cycles and discriminators.
+the labelled part and what T sees in the weakly tinted x' in the other. ``scripts.objectives.cycle_teacher`` adds cycles and discriminators.
 """
 
 from collections.abc import Callable, Mapping, Set

@@ -236,8 +236,6 @@ class AlternatingTrainer(SupervisedTrainer):
 
     def _to_device(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         def move(value: Any) -> Any:
-            if isinstance(value, tuple) and hasattr(value, "_fields"):  # a named one of tensors
-                return type(value)(*map(move, value))
             if not torch.is_tensor(value):
                 return value
             value = value.to(self.state.device, non_blocking=self.non_blocking)

@@ -15,7 +15,6 @@ from monai.engines.utils import IterationEvents
 from monai.handlers import from_engine
 from torch import Tensor, nn
 
-from scripts.data.augmentation import Look, Tint
 from scripts.errors import InputError
 from scripts.networks.pixel_discriminator import PixelDiscriminator
 from scripts.networks.resnet_generator import ResNetGenerator
@@ -574,11 +573,9 @@ def test_frozen_gives_back_what_it_took_and_no_more() -> None:
     assert [p.requires_grad for p in network.parameters()] == [False, False, True, True]
 
 
-def test_all_tensors_of_a_batch_go_to_the_device_those_of_a_look_too() -> None:
+def test_all_tensors_of_a_batch_go_to_the_device() -> None:
     trainer = make_trainer(make_objective(), make_batches(1))
     trainer.state.device = torch.device("meta")
-    image = torch.rand(2, 1, 8, 8)
-    moved = trainer._to_device({"image": image, "look": Tint().look(image, torch.Generator()), "files": ["a.nii.gz"]})
-    assert isinstance(moved["look"], Look)
-    assert {tensor.device.type for tensor in (moved["image"], *moved["look"])} == {"meta"}
+    moved = trainer._to_device({"image": torch.rand(2, 1, 8, 8), "mix": torch.ones(2), "files": ["a.nii.gz"]})
+    assert {moved[name].device.type for name in ("image", "mix")} == {"meta"}
     assert moved["files"] == ["a.nii.gz"]
