@@ -71,11 +71,12 @@ def _setting_like(id: str, evaluated: Mapping[str, Any], read: Set[str]) -> str 
     """The setting whose name is most like that of ``id``: one at the top level, or what a component is given, or where it has that from."""
     found: dict[str, str] = {}
     for name, mapping in evaluated.items():
-        for key, value in mapping.items() if isinstance(mapping, dict) and name != "_meta_" else ():
-            source = str(value).removeprefix("@")
-            if source in evaluated and value == f"@{source}":
-                found.setdefault(str(key), source)
-            elif _is_plain(value) and not str(key).startswith("_"):
+        for key, value in mapping.items() if isinstance(mapping, dict) else ():
+            if name.startswith("_") or str(key).startswith("_"):
+                continue
+            if isinstance(value, str) and value.startswith("@") and value[1:] in evaluated:
+                found.setdefault(str(key), value[1:])
+            elif _is_plain(value):
                 found.setdefault(str(key), f"{name}#{key}")
     found |= {
         name: name for name, value in evaluated.items() if name in read and (isinstance(value, str) or _is_plain(value))
