@@ -21,7 +21,7 @@ def refuse_unknown_settings(config: str) -> None:
 
     Looked at are plain values at the top level and in ``SECTIONS``: numbers, text, lists of numbers. One is known if ``config``
     has it, or something refers to it by "@", as overlays do to what they add; or if its name begins with "_", as of a comment.
-    What a component does not take it refuses itself.
+    What is within a component is left to the component.
 
     Args:
         config: name of the file in ``configs`` that the workflow is made of, before overlays and command line.
@@ -51,8 +51,8 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether it is anything but a mapping, a list of such, of lists or of text, or an expression; those can be steps to run,
-    or what a macro reads."""
+    """Whether it can be a setting: no mapping, no list of mappings, lists or text, and no expression, which can be steps to run or
+    what a macro reads."""
     if isinstance(value, list):
         return not any(isinstance(part, str | list | dict) for part in value)
     return not isinstance(value, dict) and not str(value).startswith(("$", "@", "%"))
