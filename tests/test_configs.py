@@ -56,7 +56,7 @@ DISCRIMINATORS = {
     "method_mean_teacher.json": set(),
     "method_cycle_teacher.json": {"mask_discriminator", "image_discriminator"},
 }
-ALL_TERMS = {"method_cycle_teacher.json": {"weights__image_cycle": 1}}
+ALL_TERMS = {"method_cycle_teacher.json": {"weights__image_cycle": 1, "weights__mask_adversarial": 0.02}}
 """Settings with which all terms of a method act."""
 RENDERING = "method_cycle_teacher.json"
 """Renders what is not background, so it needs one."""

@@ -15,7 +15,7 @@ class CycleTeacherWeights(MeanTeacherWeights):
     image_reconstruction: float = 1.0
     image_cycle: float = 0.0
     mask_cycle: float = 0.5
-    mask_adversarial: float = 0.02
+    mask_adversarial: float = 0.0
     image_adversarial: float = 0.05
 
 

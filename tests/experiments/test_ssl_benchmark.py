@@ -96,8 +96,9 @@ def test_an_arm_of_another_is_that_one_with_its_own_settings() -> None:
         == arms["cycle teacher"].configs
         == ("configs/network_unet.json", "configs/method_cycle_teacher.json")
     )
-    assert arm.settings == {"weights#image_cycle": 1, "objective#warm_up": 0.1, "objective#ramp": 0.2}
-    assert arms["cycle teacher"].settings == {"weights#image_cycle": 0, "objective#warm_up": 0, "objective#ramp": 0}
+    off = {"weights#image_cycle": 0, "weights#mask_adversarial": 0, "objective#warm_up": 0, "objective#ramp": 0}
+    assert arms["cycle teacher"].settings == off
+    assert arm.settings == off | {"weights#image_cycle": 1, "objective#warm_up": 0.1, "objective#ramp": 0.2}
 
 
 @pytest.mark.parametrize("name", ["mean teacher", "cycle teacher"])

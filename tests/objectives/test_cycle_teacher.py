@@ -26,7 +26,7 @@ from scripts.training.trainer import frozen
 
 UNSUPERVISED = CycleTeacherObjective.unsupervised
 TERMS = tuple(field.name for field in dataclasses.fields(CycleTeacherWeights))
-ALL = {"image_cycle": 1.0}
+ALL = {"image_cycle": 1.0, "mask_adversarial": 0.02}
 """With the weights by default, all terms."""
 REACHED = {
     "segmentation": {"segmentor"},
