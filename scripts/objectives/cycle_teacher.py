@@ -7,9 +7,9 @@ tint where G is concerned, y^ a warped label (or, by ``shapes``, what T sees in 
 
 The image cycle cannot close through a mask of a few classes, since the texture of the background is not in it. So G is given the
 surroundings, and what shade each class has in the image: it sees a window of the image in which E is painted in these shades by the
-mask, and changes E alone. (It closes then, but is not seen to help, so its weight is 0 by default.) And a cycle trains the generator that
-closes it, unless it is told otherwise: what the other one made is data, as in back-translation (Sennrich et al. 2016), so that the
-two cannot agree on a code.
+mask, and changes E alone. And a cycle trains the generator that closes it, unless it is told otherwise: what the other one made is
+data, as in back-translation (Sennrich et al. 2016), so that the two cannot agree on a code. The image cycle and D_S are not seen to
+help, so their weights are 0 by default.
 """
 
 from collections.abc import Callable, Mapping, Set
