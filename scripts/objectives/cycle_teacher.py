@@ -1,15 +1,15 @@
 """Cycle consistency that closes: a mean teacher, mixed images, and hearts rendered into unlabelled surroundings.
 
 The paper's two generators, two discriminators and two cycles (``scripts.objectives.cyclegan``), with what ACDC showed them to
-lack. ``docs/method.md`` gives the equations and what each piece is worth. S is the segmentor, T the teacher (the moving average of S),
-G the image generator, D_S and D_I the discriminators; (x, y) is a labelled pair, x' an unlabelled image, both under a strong
-tint where G is concerned, y^ a warped label (or, by ``shapes``, what T sees in another unlabelled image), E a region around a heart.
+lack; D_S and the image cycle are off by default, since they are not seen to help. ``docs/method.md`` gives the equations and what each
+piece is worth. S is the segmentor, T the teacher (the moving average of S), G the image generator, D_S and D_I the discriminators;
+(x, y) is a labelled pair, x' an unlabelled image, both under a strong tint where G is concerned, y^ a warped label (or, by ``shapes``,
+what T sees in another unlabelled image), E a region around a heart.
 
 The image cycle cannot close through a mask of a few classes, since the texture of the background is not in it. So G is given the
 surroundings, and what shade each class has in the image: it sees a window of the image in which E is painted in these shades by the
 mask, and changes E alone. And a cycle trains the generator that closes it, unless it is told otherwise: what the other one made is
-data, as in back-translation (Sennrich et al. 2016), so that the two cannot agree on a code. The image cycle and D_S are not seen to
-help, so their weights are 0 by default.
+data, as in back-translation (Sennrich et al. 2016), so that the two cannot agree on a code.
 """
 
 from collections.abc import Callable, Mapping, Set

@@ -20,6 +20,8 @@ from scripts.experiments.ssl_benchmark import SCALES, SPLIT, UNET, cells, parser
 from scripts.experiments.ssl_rows import METRICS
 from scripts.experiments.ssl_scores import add_scores, patients_of, scores, withheld
 
+CELLS = ROOT / "docs/results/cells"
+
 
 def specs(*arguments: str) -> list:
     return cells(parser().parse_args(["--dataset_dir", "none", *arguments]))
@@ -111,12 +113,15 @@ def test_an_arm_that_is_a_method_has_its_defaults(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "docs/results/cells/ssl_small").glob("*.json")), ids=lambda path: path.stem
+    "path",
+    [path for folder in ("ssl_small", "ssl_small_float32") for path in sorted((CELLS / folder).glob("*.json"))],
+    ids=lambda path: f"{path.parent.name} {path.stem}",
 )
 def test_a_kept_cell_is_what_its_arm_would_run(path: Path) -> None:
     cell = json.loads(path.read_text())
     count, seed = str(cell["settings"]["labeled_patients"]), str(cell["seed"])
-    (spec,) = specs("--method", cell["arm"], "--labeled_patients", count, "--seeds", seed)
+    precision = f"precision={cell['settings']['precision']}"
+    (spec,) = specs("--method", cell["arm"], "--labeled_patients", count, "--seeds", seed, "--set", precision)
     assert path.stem == spec.name
     runner.check_same(spec, cell, path)
 
@@ -179,10 +184,10 @@ def test_a_run_in_pieces_is_the_run_in_one(
 ) -> None:
     split, _ = ssl_phantom
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
-    assert ssl_benchmark.main(command_of(phantom_dir, split, whole, "cycle teacher", 3)) == 0
+    assert ssl_benchmark.main(command_of(phantom_dir, split, whole, "cycle teacher, mask_adversarial", 3)) == 0
 
-    command = command_of(phantom_dir, split, pieces, "cycle teacher", 3)
-    state = pieces / "ssl_small_3" / "acdc-cycle_teacher-3-seed0" / "models" / "training_state.pt"
+    command = command_of(phantom_dir, split, pieces, "cycle teacher, mask_adversarial", 3)
+    state = pieces / "ssl_small_3" / "acdc-cycle_teacher_mask_adversarial-3-seed0" / "models" / "training_state.pt"
     collect = Runner._collect
 
     def over_once_there(self: Runner) -> None:
@@ -195,11 +200,11 @@ def test_a_run_in_pieces_is_the_run_in_one(
         patch.setattr(runner, "POLL_SECONDS", 0.05)
         assert ssl_benchmark.main([*command, "--seconds", "600"]) == ssl_benchmark.TIME_IS_OVER
     said = capfd.readouterr().out
-    assert "600 s are over; to go on, give the command again. Not finished: acdc-cycle_teacher-3-seed0." in said
+    assert f"600 s are over; to go on, give the command again. Not finished: {state.parents[1].name}." in said
     assert not list((pieces / "cells").rglob("*.json"))
 
     assert ssl_benchmark.main(command) == 0
-    log = (state.parents[2] / "acdc-cycle_teacher-3-seed0.log").read_text()
+    log = (state.parents[2] / f"{state.parents[1].name}.log").read_text()
     assert [log.count(f"epoch {number}/3 mean") for number in (1, 2, 3)] == [1, 1, 1], "went on after the first epoch"
     (_, expected), (_, cell) = cell_in(whole), cell_in(pieces)
     for name in ("curve", "structures", "one_component", "scores", "updates", "best_epoch"):
